@@ -1,0 +1,183 @@
+"""The catalogue of activation functions.
+
+Every network of the book takes its activation from here by name. Wherever it works under ``torch.vmap`` the
+module is `torch.nn`'s own; the exceptions are written out below, each with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["NAMES", "RReLU", "ReLUSquared", "ShiftedSoftplus", "is_activation", "make"]
+
+#: Mean of softplus(z) for a standard normal z, the shift of `ShiftedSoftplus`.
+SOFTPLUS_MEAN = 0.8060591833474398
+
+
+class ShiftedSoftplus(nn.Module):
+    """Softplus less its mean under a standard normal input, so that its output has mean zero there.
+
+    Softplus differs from ReLU in two ways: it is smooth, and its mean is higher. The shift takes the second
+    difference away, which makes it the control for the first (chapter 2).
+
+    Input and output: tensors of the same shape. Formula: ``log(1 + exp(z)) - E[log(1 + exp(Z))]`` with Z
+    standard normal.
+    """
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Apply the function element by element."""
+        return functional.softplus(z) - SOFTPLUS_MEAN
+
+
+class ReLUSquared(nn.Module):
+    """The square of ReLU, ``max(0, z)²``, as used in some recent language models (chapter 10).
+
+    Input and output: tensors of the same shape. Source: So et al. 2021, arXiv:2109.08668.
+    """
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Apply the function element by element."""
+        return functional.relu(z).square()
+
+
+class RReLU(nn.Module):
+    """Randomised leaky ReLU whose slopes come from a generator of its own.
+
+    In training each negative input is multiplied by a slope drawn from U(lower, upper), a new one for each
+    element; in evaluation by the mean slope, (lower + upper) / 2. `torch.nn.RReLU` draws from the global
+    generator and has no rule for ``torch.vmap``; this one draws outside of it: `draw` gives the slopes, and a
+    trainer that stacks networks puts them into `slopes` before it calls the module.
+
+    Parameters
+    ----------
+    lower, upper : float
+        Ends of the interval of slopes; PyTorch's defaults, 1/8 and 1/3. Xu et al. divide by U(3, 8) instead.
+    seed : int
+        Seed of the generator. `networks.mlp` gives each layer of each network another one.
+
+    Raises
+    ------
+    ValueError
+        If `lower` is above `upper`.
+
+    Notes
+    -----
+    Source: Xu, Wang, Chen & Li 2015, arXiv:1505.00853. Explained in chapter 5.
+    """
+
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, seed: int = 0) -> None:
+        super().__init__()
+        if not lower <= upper:
+            raise ValueError(f"rrelu needs lower <= upper, but was given lower={lower} and upper={upper}")
+        self.lower = float(lower)
+        self.upper = float(upper)
+        self.slopes: Tensor | None = None
+        self.reseed(seed)
+
+    def reseed(self, seed: int) -> None:
+        """Start the sequence of slopes again, from `seed`."""
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def draw(self, shape: torch.Size, *, dtype: torch.dtype, device: torch.device | str = "cpu") -> Tensor:
+        """Draw the next slopes: a tensor of the given shape.
+
+        The numbers are drawn in float64 on the CPU whatever the dtype and the device, so that the sequence
+        is the same everywhere.
+        """
+        uniform = torch.rand(shape, dtype=torch.float64, generator=self._generator)
+        return (self.lower + (self.upper - self.lower) * uniform).to(device=device, dtype=dtype)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Apply the function element by element."""
+        if not self.training:
+            return functional.leaky_relu(z, (self.lower + self.upper) / 2)
+        slopes = self.slopes
+        if slopes is None:
+            slopes = self.draw(z.shape, dtype=z.dtype, device=z.device)
+        return torch.where(z >= 0, z, slopes * z)
+
+    def extra_repr(self) -> str:
+        """Show the interval of slopes when the module is printed."""
+        return f"lower={self.lower:.4g}, upper={self.upper:.4g}"
+
+
+_CATALOGUE: dict[str, Callable[..., nn.Module]] = {
+    "identity": nn.Identity,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "softsign": nn.Softsign,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "prelu": nn.PReLU,
+    "rrelu": RReLU,
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+    "softplus": nn.Softplus,
+    "shifted_softplus": ShiftedSoftplus,
+    "relu_squared": ReLUSquared,
+}
+
+#: The names that `make` knows.
+NAMES: tuple[str, ...] = tuple(_CATALOGUE)
+
+
+def make(name: str, **parameters: Any) -> nn.Module:
+    """Make the activation function called `name`.
+
+    Parameters
+    ----------
+    name : str
+        One of `NAMES`.
+    **parameters
+        Handed to the module's class: ``negative_slope`` for leaky_relu, ``lower`` and ``upper`` for rrelu,
+        ``beta`` for softplus, and so on.
+
+    Returns
+    -------
+    torch.nn.Module
+        Maps a tensor of any shape to one of the same shape. A new module each time: PReLU holds a parameter.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown; the message lists the names.
+    TypeError
+        If the activation has no such parameter.
+
+    Notes
+    -----
+    Chapter 1 explains sigmoid and tanh, chapter 2 ReLU and the smooth ones, chapter 5 the leaky ones.
+
+    Examples
+    --------
+    >>> make("leaky_relu", negative_slope=0.1)
+    LeakyReLU(negative_slope=0.1)
+    """
+    if name not in _CATALOGUE:
+        raise ValueError(f"unknown activation {name!r}; the names are {', '.join(NAMES)}")
+    try:
+        return _CATALOGUE[name](**parameters)
+    except TypeError as error:
+        raise TypeError(f"activation {name!r} cannot be made from {parameters}: {error}") from error
+
+
+def is_activation(module: nn.Module) -> bool:
+    """Tell whether `module` is of a kind that `make` makes; `nn.Identity` counts.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+
+    Returns
+    -------
+    bool
+    """
+    return type(module) in _CATALOGUE.values()
