@@ -1,0 +1,325 @@
+"""The book's theme, the colour of each activation, and the display of a figure with its words.
+
+Chapters plot tidy frames with seaborn and hand the figure to `show`. A figure is light on every page, so that
+one picture serves the light and the dark site.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+
+__all__ = [
+    "DASHES",
+    "HEALTHY",
+    "INK",
+    "LABELS",
+    "MARKERS",
+    "PALETTE",
+    "PAPER",
+    "REFERENCE",
+    "THEORY",
+    "label_lines",
+    "show",
+    "use_theme",
+]
+
+#: Background of every figure.
+PAPER = "#fdfcf9"
+#: Text and axes.
+INK = "#22252b"
+
+#: The colour of each activation, in every figure of the book. Each has a contrast of at least 3:1 on `PAPER`, and
+#: those that appear together stay apart under simulated colour-vision deficiency.
+PALETTE: dict[str, str] = {
+    "identity": "#655d5b",
+    "sigmoid": "#f25914",
+    "tanh": "#025227",
+    "softsign": "#00806b",
+    "relu": "#495bdf",
+    "leaky_relu": "#0b95f3",
+    "prelu": "#0e5e8a",
+    "rrelu": "#22968a",
+    "elu": "#958e40",
+    "selu": "#865114",
+    "gelu": "#5d146c",
+    "silu": "#3f2ab1",
+    "mish": "#62366c",
+    "softplus": "#ac74a9",
+    "shifted_softplus": "#a632a6",
+    "relu_squared": "#796ace",
+}
+
+#: The dash pattern of each activation, for seaborn's ``dashes``: colour is never the only difference.
+DASHES: dict[str, str | tuple[float, ...]] = {
+    "identity": (1, 3),
+    "sigmoid": (5, 1.5),
+    "tanh": (1.5, 1),
+    "softsign": (3, 1, 1, 1, 1, 1),
+    "relu": "",
+    "leaky_relu": (7, 1.5, 1.5, 1.5),
+    "prelu": (3, 1),
+    "rrelu": (1, 1),
+    "elu": (5, 1, 1, 1),
+    "selu": (5, 1, 2, 1),
+    "gelu": (8, 2),
+    "silu": (3, 2, 1, 2),
+    "mish": (4, 1, 1, 1, 1, 1),
+    "softplus": (2, 2),
+    "shifted_softplus": (6, 1, 1, 1, 1, 1),
+    "relu_squared": (10, 1.5),
+}
+
+#: The marker of each activation, for seaborn's ``markers``.
+MARKERS: dict[str, str | tuple[int, int, int]] = {
+    "identity": (4, 1, 45),
+    "sigmoid": "s",
+    "tanh": "^",
+    "softsign": "<",
+    "relu": "o",
+    "leaky_relu": "D",
+    "prelu": "v",
+    "rrelu": "p",
+    "elu": "h",
+    "selu": "H",
+    "gelu": "P",
+    "silu": "8",
+    "mish": ">",
+    "softplus": "X",
+    "shifted_softplus": "d",
+    "relu_squared": "*",
+}
+
+#: The name of each activation as the text of a figure writes it.
+LABELS: dict[str, str] = {
+    "identity": "identity",
+    "sigmoid": "sigmoid",
+    "tanh": "tanh",
+    "softsign": "softsign",
+    "relu": "ReLU",
+    "leaky_relu": "Leaky ReLU",
+    "prelu": "PReLU",
+    "rrelu": "RReLU",
+    "elu": "ELU",
+    "selu": "SELU",
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "mish": "Mish",
+    "softplus": "softplus",
+    "shifted_softplus": "shifted softplus",
+    "relu_squared": "ReLU²",
+}
+
+#: A prediction over measured points: ``axes.plot(x, y, color=..., **THEORY)``.
+THEORY: dict[str, Any] = {"linewidth": 1.2, "linestyle": (0, (4, 2.5)), "marker": "", "zorder": 2.5}
+#: What a healthy network shows, as a line: ``axes.axhline(1, **REFERENCE)``.
+REFERENCE: dict[str, Any] = {"color": "#8d8779", "linewidth": 1.0, "linestyle": (0, (1, 2)), "zorder": 1}
+#: What a healthy network shows, as a band: ``axes.axhspan(0.5, 2, **HEALTHY)``.
+HEALTHY: dict[str, Any] = {"color": "#8d8779", "alpha": 0.14, "linewidth": 0, "zorder": 0}
+
+_MAIN = ("relu", "sigmoid", "tanh", "gelu", "leaky_relu", "softplus")
+_PIXELS_PER_INCH = 100
+_RESOLUTION = 2
+_TEXT_POINTS = 12
+
+
+def use_theme() -> None:
+    """Set the look of every figure that follows: matplotlib's and seaborn's settings.
+
+    Light paper, text that stays readable on a phone, titles at the left, a faint grid. It needs no font that
+    matplotlib does not bring. Call it once, in the cell that imports.
+    """
+    seaborn.set_theme(
+        context="notebook",
+        style="whitegrid",
+        font="DejaVu Sans",
+        palette=[PALETTE[name] for name in _MAIN],
+        rc={
+            "figure.figsize": (6.8, 4.2),
+            "figure.dpi": _PIXELS_PER_INCH,
+            "figure.facecolor": PAPER,
+            "figure.titlesize": 13.5,
+            "figure.titleweight": "bold",
+            "savefig.dpi": _PIXELS_PER_INCH * _RESOLUTION,
+            "savefig.facecolor": PAPER,
+            "font.size": _TEXT_POINTS,
+            "mathtext.fontset": "dejavusans",
+            "text.color": INK,
+            "axes.facecolor": PAPER,
+            "axes.edgecolor": "#a9a395",
+            "axes.linewidth": 0.9,
+            "axes.labelcolor": INK,
+            "axes.labelsize": 12.5,
+            "axes.titlelocation": "left",
+            "axes.titlesize": 13.5,
+            "axes.titleweight": "bold",
+            "axes.titlepad": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "grid.color": "#e9e5db",
+            "grid.linewidth": 0.8,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "xtick.labelsize": _TEXT_POINTS,
+            "ytick.labelsize": _TEXT_POINTS,
+            "legend.fontsize": _TEXT_POINTS,
+            "legend.title_fontsize": _TEXT_POINTS,
+            "legend.frameon": False,
+            "lines.linewidth": 2.2,
+            "lines.markersize": 7,
+        },
+    )
+
+
+def show(figure: Figure, *, alt: str, caption: str) -> None:
+    """Display a figure with its text alternative and its caption, and close it.
+
+    The picture is a PNG of twice its nominal size, the same bytes for the same figure. The text alternative is
+    its ``text/plain``: it is what a reader who cannot see the figure gets, on the site too, and what tests
+    compare. So `alt` is written from the data, with numbers from `reporting.stated`.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        A seaborn grid has its own under ``.figure``.
+    alt : str
+        What the figure shows, and the numbers that matter.
+    caption : str
+        Markdown that opens with ``**Figure``, as in "**Figure 2.1.** What to look at."
+
+    Raises
+    ------
+    ValueError
+        If `alt` or `caption` is empty, or the caption does not open with ``**Figure``.
+    TypeError
+        If `figure` is no figure, or `alt` or `caption` no string.
+    """
+    if not isinstance(figure, Figure):
+        raise TypeError(
+            f"show needs a matplotlib Figure, but was given {type(figure).__name__}; "
+            "axes and seaborn grids keep theirs in .figure"
+        )
+    for name, text in (("alt", alt), ("caption", caption)):
+        if not isinstance(text, str):
+            raise TypeError(f"{name} must be a string, but was given {text!r}")
+        if not text.strip():
+            raise ValueError(f"{name} is empty; say in words what the figure shows")
+    if not caption.startswith("**Figure"):
+        raise ValueError(f"a caption opens with '**Figure 1.2.**', but was given {caption!r}")
+    _lay_out(figure)
+    width, height = (round(inches * _PIXELS_PER_INCH) for inches in figure.get_size_inches())
+    png = io.BytesIO()
+    figure.savefig(
+        png,
+        format="png",
+        dpi=_PIXELS_PER_INCH * _RESOLUTION,
+        facecolor=figure.get_facecolor(),
+        metadata={"Software": None},
+        pil_kwargs={"optimize": True},
+    )
+    plt.close(figure)
+    display(
+        {"image/png": base64.b64encode(png.getvalue()).decode("ascii"), "text/plain": alt},
+        metadata={"image/png": {"width": width, "height": height}},
+        raw=True,
+    )
+    display(
+        {"text/markdown": f'<div class="figure-caption">\n\n{caption}\n\n</div>', "text/plain": caption},
+        raw=True,
+    )
+
+
+def label_lines(axes: Axes, palette: Mapping[str, str] = PALETTE) -> None:
+    """Write each line's name at its right end, in its colour, and take the legend away.
+
+    A line is known by its colour, so this works on whatever seaborn drew with that palette. Labels that would
+    overlap are moved apart, with a thin rule back to their line. Call it last, when scales and labels are set.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        The axes that hold the lines. With more than five lines, keep the legend.
+    palette : mapping of str to colour, default PALETTE
+        Name to colour, as given to seaborn. Activations are written as in `LABELS`, other names as they are. Of
+        two lines of one colour, the first drawn is labelled.
+
+    Raises
+    ------
+    ValueError
+        If no line has a colour of the palette.
+    """
+    _lay_out(axes.figure)
+    axes.figure.draw_without_rendering()
+    names = {to_hex(colour): name for name, colour in palette.items()}
+    ends: dict[str, np.ndarray] = {}
+    for line in axes.get_lines():
+        points = np.ma.filled(np.ma.asarray(line.get_xydata(), dtype=float), np.nan)
+        points = points[np.isfinite(points).all(axis=1)]
+        name = names.get(to_hex(line.get_color()))
+        if name is not None and len(points):
+            ends.setdefault(name, points[np.argmax(axes.transData.transform(points)[:, 0])])
+    if not ends:
+        raise ValueError(
+            "label_lines found no line drawn in a colour of the palette; "
+            f"give the palette that drew them (this one has {', '.join(palette)})"
+        )
+    points_per_pixel = 72 / axes.figure.dpi
+    heights = axes.transData.transform(np.array(list(ends.values())))[:, 1] * points_per_pixel
+    visible = np.clip(heights, axes.bbox.y0 * points_per_pixel, axes.bbox.y1 * points_per_pixel)
+    shifts = _spread(visible, 1.25 * _TEXT_POINTS) - heights
+    for (name, end), shift in zip(ends.items(), shifts, strict=True):
+        moved = abs(shift) > _TEXT_POINTS / 2
+        rule = {"arrowstyle": "-", "color": palette[name], "linewidth": 0.8, "relpos": (0, 0.5), "shrinkB": 3}
+        axes.annotate(
+            LABELS.get(name, name),
+            xy=tuple(end),
+            xytext=(18 if moved else 8, shift),
+            textcoords="offset points",
+            annotation_clip=False,
+            verticalalignment="center",
+            color=_text_colour(palette[name]),
+            fontsize=_TEXT_POINTS,
+            fontweight="bold",
+            arrowprops=rule if moved else None,
+        )
+    if axes.get_legend() is not None:
+        axes.get_legend().remove()
+
+
+def _lay_out(figure: Figure) -> None:
+    """Let matplotlib make room for titles and labels, unless the figure (a seaborn grid) has seen to that."""
+    if figure.get_layout_engine() is None and any(axes.get_subplotspec() for axes in figure.axes):
+        figure.set_layout_engine("constrained")
+
+
+def _spread(wanted: np.ndarray, gap: float) -> np.ndarray:
+    """Move positions apart to at least `gap`: those that collide become one block around their mean."""
+    blocks: list[list[int]] = []
+    centres: list[float] = []
+    for index in np.argsort(wanted, kind="stable"):
+        block, centre = [int(index)], float(wanted[index])
+        while blocks and centre - centres[-1] < gap * (len(block) + len(blocks[-1])) / 2:
+            block = blocks.pop() + block
+            centres.pop()
+            centre = float(wanted[block].mean())
+        blocks.append(block)
+        centres.append(centre)
+    placed = np.empty(len(wanted))
+    for block, centre in zip(blocks, centres, strict=True):
+        placed[block] = centre + gap * (np.arange(len(block)) - (len(block) - 1) / 2)
+    return placed
+
+
+def _text_colour(colour: str) -> tuple[float, ...]:
+    """Darken a line's colour until its name can be read: contrast of 4.5:1 on `PAPER`."""
+    return tuple(np.average([to_rgb(colour), to_rgb(INK)], axis=0, weights=[0.65, 0.35]))

@@ -1,0 +1,851 @@
+"""Training many networks at once, vectorised over seeds and learning rates.
+
+The networks of an arm are stacked: each parameter is one tensor with a leading axis over networks, one call of
+`torch.func.vmap` runs all of them, and one backward pass gives all gradients, since the sum of independent
+losses has each network's own gradient. It is the same training as a loop in plain PyTorch, and tested to be.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+from torch.nn import functional
+from tqdm import tqdm
+
+from helpers import activations, networks
+from helpers.data import Dataset
+
+__all__ = ["OPTIMIZERS", "Runs", "data_order", "train"]
+
+#: The optimizers that `train` knows.
+OPTIMIZERS: tuple[str, ...] = ("sgd", "adam", "adamw", "rmsprop")
+
+# Most numbers (networks x samples x units) that one evaluation chunk may hold: 32 MB in float32.
+_CHUNK = 2**23
+_METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+_LAYER_METRICS = (
+    "zero_fraction",
+    "negative_fraction",
+    "dead_fraction",
+    "activation_rms",
+    "gradient_rms",
+    "weight_gradient_norm",
+)
+
+Build = Callable[..., nn.Module]
+
+
+def data_order(seed: int, epoch: int, n_samples: int) -> Tensor:
+    """Give the order in which a run with this seed sees the training samples in one epoch.
+
+    Parameters
+    ----------
+    seed : int
+        The run's seed.
+    epoch : int
+        Number of the epoch, from 1.
+    n_samples : int
+        Size of the training split.
+
+    Returns
+    -------
+    torch.Tensor of int64, shape (n_samples,)
+        A permutation. `train` cuts it into batches from the front and drops the last partial one.
+    """
+    entropy = np.random.SeedSequence([seed, epoch]).generate_state(1)[0]
+    return torch.randperm(n_samples, generator=torch.Generator().manual_seed(int(entropy)))
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# A stack of networks
+
+
+class _TransposedLinear(nn.Module):
+    """A linear layer whose weight is stored as (in, out): under vmap one batched product, with no transposition."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(linear.weight.detach().T.contiguous())
+        self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.bias is not None and x.dim() == 2:
+            return torch.addmm(self.bias, x, self.weight)
+        product = x @ self.weight
+        return product if self.bias is None else product + self.bias
+
+
+def _transpose_linears(module: nn.Module, found: list[str], prefix: str = "") -> None:
+    """Replace the plain linear layers of sequential containers, where nothing else can look at their weights."""
+    sequential = type(module) in (nn.Sequential, networks.ResidualBlock)
+    for name, child in list(module.named_children()):
+        if sequential and type(child) is nn.Linear:
+            setattr(module, name, _TransposedLinear(child))
+            found.append(f"{prefix}{name}.weight")
+        else:
+            _transpose_linears(child, found, f"{prefix}{name}.")
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A call of an activation module: its name, its input's shape without samples, the weight that feeds it."""
+
+    name: str
+    shape: torch.Size
+    weight: str | None
+
+
+def _trace(model: nn.Module, x: Tensor) -> tuple[list[_Layer], Tensor]:
+    """Run one network on x; list its activation layers in the order of their calls, and give its output."""
+    layers: list[_Layer] = []
+    weights: list[str | None] = [None]
+
+    def record(name: str) -> Callable:
+        def before(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            if activations.is_activation(module):
+                layers.append(_Layer(name, arguments[0].shape[1:], weights[-1]))
+            elif getattr(module, "weight", None) is not None and module.weight.dim() >= 2:
+                weights.append(f"{name}.weight")
+
+        return before
+
+    was_training = model.training
+    model.eval()
+    with ExitStack() as hooks, torch.no_grad():
+        for name, module in model.named_modules():
+            hooks.enter_context(module.register_forward_pre_hook(record(name)))
+        output = model(x)
+    model.train(was_training)
+    return layers, output
+
+
+class _Stack:
+    """K networks of one architecture as one: parameters and buffers with a leading axis of length K.
+
+    Network number ``i * len(models) + j`` has learning rate i and the seed of model j.
+    """
+
+    def __init__(
+        self, models: Sequence[nn.Module], layers: list[_Layer], n_rates: int, dtype: torch.dtype, device: str
+    ) -> None:
+        self.layers = layers
+        self.n_rates, self.size = n_rates, n_rates * len(models)
+        self.dtype, self.device = dtype, device
+        self.models = models
+        self.base = copy.deepcopy(models[0]).to(dtype=dtype, device=device).requires_grad_(False)
+        self._transposed: list[str] = []
+        names = [name for name, _ in self.base.named_parameters(remove_duplicate=False)]
+        if len(names) == len(list(self.base.parameters())):  # no weight is shared between two layers
+            _transpose_linears(self.base, self._transposed)
+
+        parameters, buffers = stack_module_state(list(models))
+        self.parameters = {
+            name: self._spread(value.mT if name in self._transposed else value).requires_grad_()
+            for name, value in parameters.items()
+        }
+        self.buffers = {name: self._spread(value) for name, value in buffers.items()}
+        # RReLU's slopes are drawn outside vmap, once a seed: a seed meets the same slopes at every learning rate.
+        self._random = {
+            layer.name: (layer.shape, [model.get_submodule(layer.name) for model in models])
+            for layer in layers
+            if isinstance(self.base.get_submodule(layer.name), activations.RReLU)
+        }
+
+    def _spread(self, value: Tensor) -> Tensor:
+        """Repeat (seeds, ...) for each learning rate, to (networks, ...)."""
+        dtype = self.dtype if value.is_floating_point() else value.dtype
+        value = value.detach().to(device=self.device, dtype=dtype)
+        return value.expand(self.n_rates, *value.shape).reshape(self.size, *value.shape[1:]).clone()
+
+    def draw_slopes(self, n_samples: int) -> dict[str, Tensor]:
+        """Draw the slopes of every RReLU for a batch of n samples: name -> (networks, samples, ...)."""
+        return {
+            name: self._spread(
+                torch.stack([m.draw(torch.Size([n_samples, *shape]), dtype=self.dtype) for m in modules])
+            )
+            for name, (shape, modules) in self._random.items()
+        }
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        training: bool,
+        shared: bool = False,
+        slopes: Mapping[str, Tensor] | None = None,
+        shifts: Sequence[Tensor] = (),
+        record: bool = False,
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Run all networks, network k on x[k], or all on the one x if `shared`.
+
+        Returns the logits (networks, samples, classes) and, if `record`, the pre-activations and the activations
+        of each layer. `shifts`, one a layer, are added to the pre-activations: the gradient with respect to a
+        shift of zero is the gradient with respect to the pre-activation.
+        """
+        self.base.train(training)
+        modules = {layer.name: self.base.get_submodule(layer.name) for layer in self.layers}
+
+        def one(parameters, buffers, slopes, shifts, x):  # noqa: ANN001 - one network, as vmap sees it
+            inputs: list[Tensor] = []
+            outputs: list[Tensor] = []
+
+            def before(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+                z = arguments[0] + shifts[len(inputs)] if shifts else arguments[0]
+                inputs.append(z.clone() if getattr(module, "inplace", False) else z)
+                return (z,)
+
+            def after(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+                outputs.append(output)
+
+            with ExitStack() as stack:
+                for name, value in slopes.items():
+                    modules[name].slopes = value
+                    stack.callback(setattr, modules[name], "slopes", None)
+                for module in modules.values() if record else ():
+                    stack.enter_context(module.register_forward_pre_hook(before))
+                    stack.enter_context(module.register_forward_hook(after))
+                logits = functional_call(self.base, (parameters, buffers), (x,))
+            return logits, inputs, outputs
+
+        in_dims = (0, 0, 0, 0, None if shared else 0)
+        return vmap(one, in_dims)(self.parameters, self.buffers, dict(slopes or {}), list(shifts), x)
+
+    @torch.no_grad()
+    def model(self, i: int, j: int) -> nn.Module:
+        """Give the network with learning rate i and seed j as a module of its own, in evaluation mode."""
+        k = i * len(self.models) + j
+        model = copy.deepcopy(self.models[j]).to(dtype=self.dtype, device=self.device)
+        for name, parameter in model.named_parameters():
+            value = self.parameters[name][k]
+            parameter.copy_(value.mT if name in self._transposed else value)
+        for name, buffer in model.named_buffers():
+            buffer.copy_(self.buffers[name][k])
+        return model.eval()
+
+    def chunks(self, n_samples: int) -> Iterator[slice]:
+        """Cut n samples into pieces that keep what one pass over all networks holds within `_CHUNK`."""
+        widest = 1 + sum(math.prod(layer.shape) for layer in self.layers)
+        step = max(1, _CHUNK // (self.size * widest))
+        return (slice(start, min(start + step, n_samples)) for start in range(0, n_samples, step))
+
+    @torch.no_grad()
+    def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the mean loss and the accuracy of every network on one split, in evaluation mode: (networks,) each.
+
+        A network with a logit that is not finite has accuracy NaN.
+        """
+        loss = torch.zeros(self.size, dtype=torch.float64)
+        accuracy = torch.zeros(self.size, dtype=torch.float64)
+        for piece in self.chunks(len(x)):
+            logits, _, _ = self.forward(x[piece], training=False, shared=True)
+            loss += _losses(logits, y[piece].expand(self.size, -1)).double().sum(dim=1).cpu()
+            right = (logits.argmax(dim=2) == y[piece]).double().sum(dim=1)
+            right[~logits.isfinite().all(dim=2).all(dim=1)] = torch.nan
+            accuracy += right.cpu()
+        return loss / len(x), accuracy / len(x)
+
+    def measure(self, x: Tensor, y: Tensor) -> list[dict[str, Tensor]]:
+        """Give the metrics of `Runs.layers` on one split, in evaluation mode: for each layer, name -> (networks,)."""
+        sums = [dict.fromkeys(_LAYER_METRICS, 0.0) for _ in self.layers]
+        active: list[Tensor | float] = [0.0] * len(self.layers)
+        weights = sorted({layer.weight for layer in self.layers if layer.weight is not None})
+        weight_gradients: dict[str, Tensor | float] = dict.fromkeys(weights, 0.0)
+        for piece in self.chunks(len(x)):
+            n = piece.stop - piece.start
+            zero = torch.zeros((), dtype=self.dtype, device=self.device)
+            shifts = [zero.expand(self.size, n, *layer.shape).requires_grad_() for layer in self.layers]
+            logits, inputs, outputs = self.forward(
+                x[piece], training=False, shared=True, shifts=shifts, record=True
+            )
+            loss = _losses(logits, y[piece].expand(self.size, -1)).sum()
+            leaves = shifts + [self.parameters[name] for name in weights]
+            gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+            with torch.no_grad():
+                for i, (z, h) in enumerate(zip(inputs, outputs, strict=True)):
+                    z, h = z.flatten(2), h.flatten(2)
+                    g = torch.zeros_like(z) if gradients[i] is None else gradients[i].flatten(2)
+                    sums[i]["zero_fraction"] += (h == 0).double().sum(dim=(1, 2))
+                    sums[i]["negative_fraction"] += (z < 0).double().sum(dim=(1, 2))
+                    sums[i]["activation_rms"] += h.double().square().sum(dim=(1, 2))
+                    sums[i]["gradient_rms"] += g.double().square().sum(dim=(1, 2))
+                    active[i] = active[i] + (h != 0).sum(dim=1)
+                for name, gradient in zip(weights, gradients[len(self.layers) :], strict=True):
+                    weight_gradients[name] = weight_gradients[name] + gradient.double()
+        results = []
+        for layer, total, ever in zip(self.layers, sums, active, strict=True):
+            count = len(x) * math.prod(layer.shape)
+            result = {name: total[name] / count for name in ("zero_fraction", "negative_fraction")}
+            result["dead_fraction"] = (ever == 0).double().mean(dim=1)
+            for name in ("activation_rms", "gradient_rms"):
+                result[name] = (total[name] / count).sqrt()
+            norm = torch.full((self.size,), torch.nan, dtype=torch.float64)
+            if layer.weight is not None:
+                norm = (weight_gradients[layer.weight] / len(x)).flatten(1).norm(dim=1)
+            result["weight_gradient_norm"] = norm
+            results.append({name: value.cpu() for name, value in result.items()})
+        return results
+
+
+def _losses(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy (natural logarithm) of each sample: logits (..., classes) and labels (...) to (...)."""
+    return functional.cross_entropy(logits.flatten(0, -2), y.flatten(), reduction="none").view(y.shape)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Optimizers over stacks: torch.optim's formulas, with one learning rate a network
+
+
+class _Optimizer:
+    """One step of SGD, Adam, AdamW or RMSprop on stacked parameters, with the defaults of `torch.optim`."""
+
+    def __init__(
+        self,
+        name: str,
+        parameters: Mapping[str, Tensor],
+        lr: Tensor,
+        *,
+        momentum: float,
+        weight_decay: float,
+        clip_norm: float | None,
+        normalize_gradients: bool,
+        warmup_steps: int,
+    ) -> None:
+        self.name = name
+        self.parameters = list(parameters.values())
+        self.lr = [lr.view(-1, *[1] * (p.dim() - 1)) for p in self.parameters]
+        self.momentum, self.weight_decay = momentum, weight_decay
+        self.clip_norm, self.normalize_gradients = clip_norm, normalize_gradients
+        self.warmup_steps = warmup_steps
+        self.steps = 0
+        self.first = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
+        self.second = (
+            [] if name == "sgd" else [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
+        )
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """Change the parameters in place."""
+        gradients = list(gradients)
+        if self.normalize_gradients:
+            gradients = [_unit(g) for g in gradients]
+        if self.clip_norm is not None:
+            norm = torch.stack([g.flatten(1).norm(dim=1) for g in gradients]).norm(dim=0)
+            factor = (self.clip_norm / (norm + 1e-6)).clamp(max=1.0)
+            gradients = [g * factor.view(-1, *[1] * (g.dim() - 1)) for g in gradients]
+        self.steps += 1
+        warmup = min(1.0, self.steps / self.warmup_steps) if self.warmup_steps else 1.0
+        for i, (p, lr, g) in enumerate(zip(self.parameters, self.lr, gradients, strict=True)):
+            if self.weight_decay and self.name == "adamw":
+                p.mul_(1 - warmup * self.weight_decay * lr)
+            elif self.weight_decay:
+                g = g.add(p, alpha=self.weight_decay)
+            p.addcmul_(self._direction(i, g), lr, value=-warmup)
+
+    def _direction(self, i: int, g: Tensor) -> Tensor:
+        """Give what is multiplied by the learning rate and taken away from parameter i, whose gradient is g."""
+        first = self.first[i]
+        if self.name == "sgd":
+            return first.mul_(self.momentum).add_(g) if self.momentum else g
+        second = self.second[i]
+        if self.name == "rmsprop":
+            second.mul_(0.99).addcmul_(g, g, value=0.01)
+            scaled = g / (second.sqrt() + 1e-8)
+            return first.mul_(self.momentum).add_(scaled) if self.momentum else scaled
+        first.lerp_(g, 0.1)
+        second.mul_(0.999).addcmul_(g, g, value=0.001)
+        first_correction, second_correction = 1 - 0.9**self.steps, 1 - 0.999**self.steps
+        return (first / first_correction) / ((second / second_correction).sqrt() + 1e-8)
+
+
+def _unit(gradients: Tensor) -> Tensor:
+    """Divide each network's gradient by its norm; scaled by its largest entry first, so that nothing underflows."""
+    flat = gradients.flatten(1)
+    largest = flat.abs().amax(dim=1, keepdim=True)
+    flat = flat / torch.where(largest == 0, 1.0, largest)
+    norm = flat.norm(dim=1, keepdim=True)
+    return (flat / torch.where(norm == 0, 1.0, norm)).view_as(gradients)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The result
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What came of a training: every run's course as tidy frames, and its network.
+
+    A run is one network: an (arm, learning rate, seed). Losses are mean cross-entropies in nats; all values are
+    measured in evaluation mode on a whole split. A run is `diverged` from the epoch on in which a loss stopped
+    being finite; from then on its accuracies and layer metrics are NaN.
+
+    Attributes
+    ----------
+    history : pandas.DataFrame
+        A row a (arm, lr, seed, epoch), epoch 0 being the untrained network: train_loss, train_accuracy,
+        validation_loss, validation_accuracy, diverged.
+    layers : pandas.DataFrame
+        A row a (arm, lr, seed, step, layer) on the whole training split, with the epoch as a fraction:
+
+        - zero_fraction: share of activations that are exactly zero, over samples and units,
+        - negative_fraction: share of pre-activations below zero,
+        - dead_fraction: share of units whose activation is zero for every sample,
+        - activation_rms: root mean square of the activations,
+        - gradient_rms: root mean square, over samples and units, of the derivative of a sample's loss with
+          respect to the pre-activations,
+        - weight_gradient_norm: norm of the mean loss's gradient with respect to the weights that feed the layer.
+    """
+
+    history: pd.DataFrame
+    layers: pd.DataFrame
+    _dataset: Dataset = field(repr=False)
+    _stacks: dict[str, _Stack] = field(repr=False)
+    _rates: tuple[float, ...]
+    _seeds: tuple[int, ...]
+
+    def best_lr(self) -> pd.DataFrame:
+        """Choose each arm's learning rate by the mean validation accuracy after the last epoch.
+
+        Among the rates whose mean lies within one standard error of the best one's, the smallest is taken. A
+        diverged run counts as accuracy 0.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row an arm: arm, lr, at_edge (the chosen rate or the best one is the smallest or largest of a grid of
+            two or more: the grid should reach further), diverged_fraction (of the runs at the chosen rate).
+        """
+        rows = []
+        for arm, final in self._final().groupby("arm", sort=False):
+            score = final["validation_accuracy"].where(~final["diverged"], 0.0)
+            by_rate = score.groupby(final["lr"])
+            mean, error = by_rate.mean(), by_rate.sem().fillna(0.0)
+            top = mean.idxmax()
+            lr = mean.index[mean >= mean[top] - error[top]].min()
+            edges = {mean.index.min(), mean.index.max()}
+            rows.append(
+                {
+                    "arm": arm,
+                    "lr": float(lr),
+                    "at_edge": len(mean) > 1 and bool({lr, top} & edges),
+                    "diverged_fraction": float(final.loc[final["lr"] == lr, "diverged"].mean()),
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def tuned(self) -> pd.DataFrame:
+        """Give the rows of `history` at each arm's learning rate as `best_lr` chooses it."""
+        chosen = self.best_lr().set_index("arm")["lr"]
+        return self.history[self.history["lr"] == self.history["arm"].map(chosen)].reset_index(drop=True)
+
+    def test(self) -> pd.DataFrame:
+        """Measure every trained network on the test split.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row a (arm, lr, seed): test_loss, test_accuracy, diverged.
+        """
+        diverged = self._final().set_index(["arm", "lr", "seed"])["diverged"]
+        frames = []
+        for arm, stack in self._stacks.items():
+            x = self._dataset.x_test.to(stack.device, stack.dtype)
+            loss, accuracy = stack.evaluate(x, self._dataset.y_test.to(stack.device))
+            frame = _index_frame(arm, self._rates, self._seeds)
+            frames.append(frame.assign(test_loss=loss.numpy(), test_accuracy=accuracy.numpy()))
+        result = pd.concat(frames, ignore_index=True)
+        return result.join(diverged, on=["arm", "lr", "seed"])
+
+    def model(self, *, arm: str | None = None, lr: float | None = None, seed: int | None = None) -> nn.Module:
+        """Give one trained network.
+
+        Parameters
+        ----------
+        arm : str, optional
+            May be left out where there is one arm; likewise `lr` and `seed`.
+        lr : float, optional
+        seed : int, optional
+
+        Returns
+        -------
+        torch.nn.Module
+            A new module in evaluation mode with the run's final weights.
+
+        Raises
+        ------
+        ValueError
+            If no run has this arm, learning rate or seed, or one is left out where there are several.
+        """
+        arm = _one_of("arm", arm, tuple(self._stacks))
+        i = self._rates.index(_one_of("lr", lr, self._rates))
+        j = self._seeds.index(_one_of("seed", seed, self._seeds))
+        stack = self._stacks[arm]
+        return stack.model(i, j)
+
+    def _final(self) -> pd.DataFrame:
+        return self.history[self.history["epoch"] == self.history["epoch"].max()]
+
+
+def _one_of(name: str, value: object, values: tuple) -> object:
+    if value is None and len(values) == 1:
+        return values[0]
+    if value not in values:
+        raise ValueError(f"no run has {name} {value!r}; choose one of {', '.join(map(repr, values))}")
+    return value
+
+
+def _index_frame(arm: str, rates: Sequence[float], seeds: Sequence[int]) -> pd.DataFrame:
+    """Make the columns that name the networks of a stack, in its order."""
+    return pd.DataFrame({"arm": arm, "lr": np.repeat(rates, len(seeds)), "seed": np.tile(seeds, len(rates))})
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Training
+
+
+def train(
+    builds: Build | Mapping[str, Build],
+    dataset: Dataset,
+    *,
+    seeds: int | Sequence[int] = 10,
+    lr: float | Sequence[float] = 0.1,
+    optimizer: str = "sgd",
+    epochs: int = 20,
+    batch_size: int = 100,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    activation_penalty: float = 0.0,
+    clip_norm: float | None = None,
+    normalize_gradients: bool = False,
+    warmup_steps: int = 0,
+    measure_every: int | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Runs:
+    """Train a classifier for every arm, learning rate and seed; all pairs of rate and seed of an arm at once.
+
+    Parameters
+    ----------
+    builds : callable or mapping of str to callable
+        ``build(seed=...)`` returns a network that maps (samples, n_features) to logits (samples, n_classes), of the
+        same architecture for every seed: ``functools.partial(networks.mlp, 40, 10, hidden=[32])``. A mapping
+        names several arms; one build alone is the arm "network".
+    dataset : Dataset
+        What `data.load` gives.
+    seeds : int or sequence of int
+        n means 0, ..., n - 1. A seed decides a run's initial weights and its order of the data (`data_order`), so
+        seeds are independent runs, and the same seed pairs runs across learning rates and arms.
+    lr : float or sequence of float
+        The learning rates; each is tried with each seed.
+    optimizer : {"sgd", "adam", "adamw", "rmsprop"}
+        As in `torch.optim`, with its defaults.
+    epochs : int
+        Passes over the training split; the last partial batch of a pass is dropped.
+    batch_size : int
+        Samples a step.
+    momentum : float
+        For "sgd" and "rmsprop", as in `torch.optim`.
+    weight_decay : float
+        Added to the gradient as weight_decay · weight; decoupled from it in "adamw".
+    activation_penalty : float
+        Adds this times the sum of the absolute activations over layers and units, averaged over the batch, to
+        the loss (chapter 3).
+    clip_norm : float, optional
+        Scales a network's whole gradient down to this norm where it is longer (Pascanu et al. 2013).
+    normalize_gradients : bool
+        Divides each parameter tensor's gradient by its norm before anything else is done with it, so that
+        only its direction counts: the control that separates a small gradient from an uninformative one (chapter 1).
+    warmup_steps : int
+        The learning rate of step t = 1, 2, ... is multiplied by min(1, t / warmup_steps).
+    measure_every : int, optional
+        Fills `Runs.layers` before the first step, after each `measure_every` steps and after the last; None: before
+        the first and after the last.
+    dtype, device
+        Of the parameters and the data.
+    progress : bool
+        Show a progress bar on stderr, which is cleared at the end. TQDM_DISABLE=1 in the environment silences it.
+
+    Returns
+    -------
+    Runs
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, a number out of range, the seeds or rates are empty, repeated or negative, the
+        network does not fit the data, a build's architecture depends on its seed, or a network draws from the
+        global random generator (dropout, `torch.nn.RReLU`), so that its runs would not be reproducible.
+    TypeError
+        If a build is not callable or does not return a module, or an integer is something else.
+
+    Notes
+    -----
+    Chapter 1 writes this training by hand, for one network, before it uses it.
+
+    Examples
+    --------
+    >>> build = functools.partial(networks.mlp, 40, 10, hidden=[32])  # doctest: +SKIP
+    >>> runs = train(build, data.load("mnist1d"), seeds=3, lr=[0.01, 0.1])  # doctest: +SKIP
+    """
+    arms = _checked_arms(builds)
+    seeds = _checked_seeds(seeds)
+    rates = _checked_rates(lr)
+    _check_settings(
+        optimizer,
+        epochs,
+        batch_size,
+        momentum,
+        weight_decay,
+        activation_penalty,
+        clip_norm,
+        warmup_steps,
+        measure_every,
+    )
+    if not isinstance(dataset, Dataset):
+        raise TypeError(f"dataset must be a Dataset, as data.load gives, but is a {type(dataset).__name__}")
+    n_samples = len(dataset.x_train)
+    if batch_size > n_samples:
+        raise ValueError(f"batch_size {batch_size} is larger than the training split of {n_samples} samples")
+
+    x, y = dataset.x_train.to(device, dtype), dataset.y_train.to(device)
+    splits = {
+        "train": (x, y),
+        "validation": (dataset.x_validation.to(device, dtype), dataset.y_validation.to(device)),
+    }
+    stacks = {
+        arm: _Stack(*_checked_models(arm, build, seeds, dataset), len(rates), dtype, device)
+        for arm, build in arms.items()
+    }
+    steps = n_samples // batch_size
+    histories, layers = [], []
+    silence = {} if progress else {"disable": True}  # given only then: else tqdm reads TQDM_DISABLE
+    with tqdm(total=len(arms) * epochs * steps, leave=False, delay=1, mininterval=0.5, **silence) as bar:
+        for arm, stack in stacks.items():
+            bar.set_description(arm, refresh=False)
+            recorder = _Recorder(_index_frame(arm, rates, seeds), stack, splits, steps)
+            optimize = _Optimizer(
+                optimizer,
+                stack.parameters,
+                torch.tensor(rates, dtype=dtype, device=device).repeat_interleave(len(seeds)),
+                momentum=momentum,
+                weight_decay=weight_decay,
+                clip_norm=clip_norm,
+                normalize_gradients=normalize_gradients,
+                warmup_steps=warmup_steps,
+            )
+            recorder.record_epoch(0)
+            recorder.record_layers(0)
+            for epoch in range(1, epochs + 1):
+                orders = torch.stack([data_order(seed, epoch, n_samples) for seed in seeds]).to(device)
+                for batch in range(steps):
+                    picked = orders[:, batch * batch_size : (batch + 1) * batch_size].repeat(len(rates), 1)
+                    loss, gradients = _gradients(stack, x[picked], y[picked], activation_penalty)
+                    recorder.diverged |= ~loss.isfinite()
+                    optimize.step(gradients)
+                    bar.update()
+                    step = (epoch - 1) * steps + batch + 1
+                    if (measure_every and step % measure_every == 0) or step == epochs * steps:
+                        recorder.record_layers(step)
+                recorder.record_epoch(epoch)
+            histories += recorder.history
+            layers += recorder.layers
+    return Runs(
+        history=pd.concat(histories, ignore_index=True),
+        layers=pd.concat(layers, ignore_index=True),
+        _dataset=dataset,
+        _stacks=stacks,
+        _rates=rates,
+        _seeds=seeds,
+    )
+
+
+def _gradients(
+    stack: _Stack, x: Tensor, y: Tensor, activation_penalty: float
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Give each network's loss on its batch, (networks,), and the gradients of all parameters."""
+    logits, _, outputs = stack.forward(
+        x, training=True, slopes=stack.draw_slopes(x.shape[1]), record=activation_penalty > 0
+    )
+    loss = _losses(logits, y).mean(dim=1)
+    if activation_penalty > 0:
+        loss = loss + activation_penalty * sum(h.abs().flatten(2).sum(dim=2).mean(dim=1) for h in outputs)
+    gradients = torch.autograd.grad(loss.sum(), list(stack.parameters.values()), materialize_grads=True)
+    return loss.detach(), gradients
+
+
+class _Recorder:
+    """Collects the frames of one arm as it trains."""
+
+    def __init__(
+        self, index: pd.DataFrame, stack: _Stack, splits: Mapping[str, tuple[Tensor, Tensor]], steps: int
+    ) -> None:
+        self.index, self.stack, self.splits, self.steps = index, stack, splits, steps
+        self.diverged = torch.zeros(stack.size, dtype=torch.bool, device=stack.device)
+        self.history: list[pd.DataFrame] = []
+        self.layers: list[pd.DataFrame] = []
+
+    def record_epoch(self, epoch: int) -> None:
+        """Add the rows of `Runs.history` for one epoch."""
+        columns = {}
+        for split, (x, y) in self.splits.items():
+            loss, accuracy = self.stack.evaluate(x, y)
+            self.diverged |= ~loss.isfinite().to(self.diverged.device)
+            columns |= {f"{split}_loss": loss.numpy(), f"{split}_accuracy": accuracy.numpy()}
+        frame = self.index.assign(epoch=epoch, **columns, diverged=self.diverged.cpu().numpy())
+        frame.loc[frame["diverged"], ["train_accuracy", "validation_accuracy"]] = np.nan
+        self.history.append(frame)
+
+    def record_layers(self, step: int) -> None:
+        """Add the rows of `Runs.layers` for one step."""
+        x, y = self.splits["train"]
+        for number, metrics in enumerate(self.stack.measure(x, y), start=1):
+            frame = self.index.assign(
+                epoch=step / self.steps,
+                step=step,
+                layer=number,
+                **{name: value.numpy() for name, value in metrics.items()},
+            )
+            frame.loc[self.diverged.cpu().numpy(), list(_LAYER_METRICS)] = np.nan
+            self.layers.append(frame)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# At the door
+
+
+def _checked_arms(builds: Build | Mapping[str, Build]) -> dict[str, Build]:
+    arms = dict(builds) if isinstance(builds, Mapping) else {"network": builds}
+    if not arms:
+        raise ValueError("builds must hold at least one arm, but is empty")
+    for arm, build in arms.items():
+        if isinstance(build, nn.Module) or not callable(build):
+            raise TypeError(
+                f"arm {arm!r} must be a function that is called as build(seed=...) and returns a network, "
+                f"such as functools.partial(networks.mlp, ...), but is {build!r}"
+            )
+    return arms
+
+
+def _checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    if isinstance(seeds, int | np.integer) and not isinstance(seeds, bool):
+        if seeds < 1:
+            raise ValueError(f"seeds must be at least 1, or a sequence of seeds, but is {seeds}")
+        return tuple(range(seeds))
+    values = tuple(seeds)
+    if not values:
+        raise ValueError("seeds must hold at least one seed, but is empty")
+    for seed in values:
+        if not isinstance(seed, int | np.integer) or isinstance(seed, bool):
+            raise TypeError(f"a seed must be an integer, but one is {seed!r}")
+        if seed < 0:
+            raise ValueError(f"a seed must be 0 or above, but one is {seed}")
+    if len(set(values)) < len(values):
+        raise ValueError(f"seeds must differ from each other, but are {values}")
+    return tuple(int(seed) for seed in values)
+
+
+def _checked_rates(lr: float | Sequence[float]) -> tuple[float, ...]:
+    values = tuple(np.atleast_1d(np.asarray(lr, dtype=float)).tolist())
+    if not values:
+        raise ValueError("lr must hold at least one learning rate, but is empty")
+    if any(not math.isfinite(value) or value < 0 for value in values):
+        raise ValueError(f"learning rates must be finite and 0 or above, but lr is {values}")
+    if len(set(values)) < len(values):
+        raise ValueError(f"learning rates must differ from each other, but lr is {values}")
+    return values
+
+
+def _check_settings(
+    optimizer: str,
+    epochs: int,
+    batch_size: int,
+    momentum: float,
+    weight_decay: float,
+    activation_penalty: float,
+    clip_norm: float | None,
+    warmup_steps: int,
+    measure_every: int | None,
+) -> None:
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"unknown optimizer {optimizer!r}; the optimizers are {', '.join(OPTIMIZERS)}")
+    if momentum and optimizer not in ("sgd", "rmsprop"):
+        raise ValueError(
+            f"momentum is for sgd and rmsprop, but optimizer is {optimizer!r} and momentum {momentum}"
+        )
+    for name, value, least in [
+        ("epochs", epochs, 1),
+        ("batch_size", batch_size, 1),
+        ("warmup_steps", warmup_steps, 0),
+        ("measure_every", 1 if measure_every is None else measure_every, 1),
+    ]:
+        if not isinstance(value, int | np.integer) or isinstance(value, bool):
+            raise TypeError(f"{name} must be an integer, but is {value!r}")
+        if value < least:
+            raise ValueError(f"{name} must be {least} or above, but is {value}")
+    for name, value in [
+        ("momentum", momentum),
+        ("weight_decay", weight_decay),
+        ("activation_penalty", activation_penalty),
+    ]:
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} must be finite and 0 or above, but is {value}")
+    if clip_norm is not None and not (math.isfinite(clip_norm) and clip_norm > 0):
+        raise ValueError(f"clip_norm must be finite and above 0, or None, but is {clip_norm}")
+
+
+def _checked_models(
+    arm: str, build: Build, seeds: Sequence[int], dataset: Dataset
+) -> tuple[list[nn.Module], list[_Layer]]:
+    models = [build(seed=seed) for seed in seeds]
+    for seed, model in zip(seeds, models, strict=True):
+        if not isinstance(model, nn.Module):
+            raise TypeError(
+                f"arm {arm!r}: build(seed={seed}) must return an nn.Module, but returned {model!r}"
+            )
+        shapes = {name: value.shape for name, value in model.state_dict().items()}
+        if repr(model) != repr(models[0]) or shapes != {
+            k: v.shape for k, v in models[0].state_dict().items()
+        }:
+            raise ValueError(
+                f"arm {arm!r}: the seeds of one arm must share one architecture, but build(seed={seeds[0]}) returned\n"
+                f"{models[0]}\nand build(seed={seed}) returned\n{model}\nMake them separate arms instead."
+            )
+        model.train()
+    if not list(models[0].parameters()):
+        raise ValueError(f"arm {arm!r}: the network has no parameters to train")
+    for name, module in models[0].named_modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd | nn.RReLU):
+            raise ValueError(
+                f"arm {arm!r}: module {name!r}, {module}, draws from the global random generator, so its runs "
+                "could not be repeated; for a randomised leaky ReLU use activations.make('rrelu')"
+            )
+    first = next(models[0].parameters())
+    sample = dataset.x_train[:2].to(first.device, first.dtype)
+    try:
+        layers, output = _trace(models[0], sample)
+    except RuntimeError as error:
+        raise ValueError(
+            f"arm {arm!r}: the network cannot take inputs of {dataset.n_features} features, "
+            f"as {dataset.name!r} has: {error}"
+        ) from error
+    if output.shape != (2, dataset.n_classes):
+        raise ValueError(
+            f"arm {arm!r}: the network must give {dataset.n_classes} logits a sample for {dataset.name!r}, "
+            f"but for 2 samples it gives the shape {tuple(output.shape)}"
+        )
+    calls = [layer.name for layer in layers]
+    for name in sorted(set(calls)):
+        if calls.count(name) > 1 and isinstance(models[0].get_submodule(name), activations.RReLU):
+            raise ValueError(
+                f"arm {arm!r}: RReLU {name!r} is called {calls.count(name)} times; make one for each call"
+            )
+    return models, layers

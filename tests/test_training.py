@@ -1,0 +1,428 @@
+"""`training.train` against the same training as a plain PyTorch loop, its frames, and its errors at the door."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from helpers import activations, networks, training
+from helpers.data import Dataset
+
+BATCH = 10
+STEPS = 100
+RATES = (0.01, 0.05)
+SEEDS = (3, 8, 11)
+
+
+def make_dataset(n=205, n_features=6, n_classes=3):
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(n_classes, n_features, generator=generator)
+    parts = {}
+    for split, size in [("train", n), ("validation", 40), ("test", 40)]:
+        y = torch.arange(size) % n_classes
+        parts[f"x_{split}"] = centres[y] + torch.randn(size, n_features, generator=generator)
+        parts[f"y_{split}"] = y
+    return Dataset(name="clusters", n_classes=n_classes, image_shape=(n_features,), **parts)
+
+
+DATASET = make_dataset()
+
+
+def build(**parameters):
+    defaults = {"hidden": [8, 7], "activation": "tanh", "init": "he"}
+    return functools.partial(networks.mlp, 6, 3, **(defaults | parameters))
+
+
+TORCH_OPTIMIZERS = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+}
+
+
+def plain_loop(
+    build,
+    *,
+    seed,
+    lr,
+    optimizer="sgd",
+    clip_norm=None,
+    warmup_steps=0,
+    activation_penalty=0.0,
+    normalize_gradients=False,
+    epochs=5,
+    **settings,
+):
+    """Train one network as every tutorial does, with the data order of `train`."""
+    model = build(seed=seed).double().train()
+    x, y = DATASET.x_train.double(), DATASET.y_train
+    optimize = TORCH_OPTIMIZERS[optimizer](model.parameters(), lr=lr, **({"weight_decay": 0.0} | settings))
+    hidden = []
+    for module in model.modules():
+        if activations.is_activation(module):
+            module.register_forward_hook(lambda module, inputs, output: hidden.append(output))
+    step = 0
+    for epoch in range(1, epochs + 1):
+        order = training.data_order(seed, epoch, len(x))
+        for batch in range(len(x) // BATCH):
+            picked = order[batch * BATCH : (batch + 1) * BATCH]
+            hidden.clear()
+            loss = functional.cross_entropy(model(x[picked]), y[picked])
+            for h in hidden:
+                loss = loss + activation_penalty * h.abs().sum(dim=1).mean()
+            optimize.zero_grad()
+            loss.backward()
+            if normalize_gradients:
+                for parameter in model.parameters():
+                    parameter.grad /= parameter.grad.norm()
+            if clip_norm is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+            step += 1
+            for group in optimize.param_groups:
+                group["lr"] = lr * (min(1, step / warmup_steps) if warmup_steps else 1)
+            optimize.step()
+    assert step == STEPS
+    return model.eval()
+
+
+def assert_equal_to_plain_loops(build, **settings):
+    # RMSprop's first steps are ten times its learning rate: at 0.05 it is chaotic and magnifies rounding errors.
+    rates = RATES if settings.get("optimizer", "sgd") == "sgd" else (0.001, 0.01)
+    runs = training.train(
+        build, DATASET, seeds=SEEDS, lr=rates, epochs=5, batch_size=BATCH, dtype=torch.float64, **settings
+    )
+    for lr in rates:
+        for seed in SEEDS:
+            expected = plain_loop(build, seed=seed, lr=lr, **settings).state_dict()
+            found = runs.model(lr=lr, seed=seed).state_dict()
+            assert list(found) == list(expected)
+            for name, value in expected.items():
+                torch.testing.assert_close(
+                    found[name], value, rtol=0, atol=1e-9, msg=f"{name} at {lr}, {seed}"
+                )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"momentum": 0.9},
+        {"weight_decay": 0.1},
+        {"momentum": 0.9, "weight_decay": 0.1, "clip_norm": 0.5, "warmup_steps": 30},
+        {"optimizer": "adam"},
+        {"optimizer": "adam", "weight_decay": 0.1, "clip_norm": 0.1},
+        {"optimizer": "adamw", "weight_decay": 0.1, "warmup_steps": 30},
+        {"optimizer": "rmsprop"},
+        {"optimizer": "rmsprop", "momentum": 0.9, "weight_decay": 0.1},
+        {"clip_norm": 0.1},
+        {"warmup_steps": 60},
+        {"activation_penalty": 0.02},
+        {"normalize_gradients": True},
+    ],
+    ids=lambda settings: ", ".join(f"{k}={v}" for k, v in settings.items()) or "sgd",
+)
+def test_weights_equal_a_plain_loop_under_every_optimizer_setting(settings):
+    assert_equal_to_plain_loops(build(), **settings)
+
+
+@pytest.mark.parametrize("name", activations.NAMES)
+def test_weights_equal_a_plain_loop_for_every_activation(name):
+    assert_equal_to_plain_loops(build(activation=name, init="xavier"))
+
+
+@pytest.mark.parametrize("norm", networks.NORMS)
+@pytest.mark.parametrize("residual", [None, "zero"])
+def test_weights_and_running_statistics_equal_a_plain_loop_with_normalisation(norm, residual):
+    assert_equal_to_plain_loops(build(norm=norm, hidden=[8, 8], residual=residual), momentum=0.9)
+
+
+def test_weights_equal_a_plain_loop_for_the_activation_penalty_with_batch_norm_and_rrelu():
+    assert_equal_to_plain_loops(build(activation="rrelu", norm="batch"), activation_penalty=0.02)
+
+
+class TiedNetwork(nn.Module):
+    """Uses one square layer twice, has one without bias, and calls one activation module for both."""
+
+    def __init__(self, seed):
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.first, self.square = nn.Linear(6, 5, bias=False), nn.Linear(5, 5)
+        self.activation, self.tied, self.last = nn.ReLU(inplace=True), nn.Linear(5, 5), nn.Linear(5, 3)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=0.5, generator=generator)
+        self.tied.weight = self.square.weight
+
+    def forward(self, x):
+        return self.last(self.tied(self.activation(self.square(self.activation(self.first(x))))))
+
+
+def test_weights_equal_a_plain_loop_for_a_module_of_the_users_own_with_tied_weights():
+    assert_equal_to_plain_loops(lambda *, seed: TiedNetwork(seed), momentum=0.9)
+
+
+def test_rrelu_slopes_differ_between_seeds_and_evaluation_uses_their_mean():
+    runs = training.train(
+        build(activation="rrelu"), DATASET, seeds=2, lr=0.0, epochs=1, batch_size=BATCH, dtype=torch.float64
+    )
+    first, second = (runs.model(seed=seed).activation_1 for seed in (0, 1))
+    z = -torch.ones(50, dtype=torch.float64)
+    torch.testing.assert_close(first(z), -torch.full((50,), 11 / 48, dtype=torch.float64))
+    assert not torch.equal(first.train()(z), second.train()(z))
+
+
+def test_one_seed_sees_the_same_data_in_every_arm_and_at_every_rate():
+    arms = {"one": build(), "other": build()}
+    together = training.train(arms, DATASET, seeds=[1], lr=RATES, epochs=2, batch_size=BATCH)
+    alone = training.train(build(), DATASET, seeds=[1], lr=RATES[0], epochs=2, batch_size=BATCH)
+    one, other = (together.history.query("arm == @arm").drop(columns="arm") for arm in arms)
+    pd.testing.assert_frame_equal(one.reset_index(drop=True), other.reset_index(drop=True))
+    np.testing.assert_allclose(
+        together.history.query("arm == 'one' and lr == @RATES[0]").train_loss,
+        alone.history.train_loss,
+        rtol=1e-5,
+    )
+
+
+def test_global_random_state_is_left_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    training.train(build(activation="rrelu"), DATASET, seeds=2, lr=0.1, epochs=1, batch_size=BATCH)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_history_holds_what_the_returned_network_gives_on_each_split():
+    runs = training.train(build(norm="batch"), DATASET, seeds=2, lr=RATES, epochs=3, batch_size=BATCH)
+    assert sorted(set(runs.history.epoch)) == [0, 1, 2, 3]
+    assert len(runs.history) == 2 * 2 * 4
+    last = runs.history.query("epoch == 3 and lr == @RATES[1] and seed == 1").iloc[0]
+    test = runs.test().query("lr == @RATES[1] and seed == 1").iloc[0]
+    model = runs.model(lr=RATES[1], seed=1)
+    for x, y, loss, accuracy in [
+        (DATASET.x_train, DATASET.y_train, last.train_loss, last.train_accuracy),
+        (DATASET.x_validation, DATASET.y_validation, last.validation_loss, last.validation_accuracy),
+        (DATASET.x_test, DATASET.y_test, test.test_loss, test.test_accuracy),
+    ]:
+        with torch.no_grad():
+            logits = model(x)
+        assert functional.cross_entropy(logits, y).item() == pytest.approx(loss, rel=1e-5)
+        assert (logits.argmax(1) == y).double().mean().item() == pytest.approx(accuracy)
+    untrained = runs.history.query("epoch == 0 and seed == 1").train_loss
+    with torch.no_grad():
+        logits = build(norm="batch")(seed=1).eval()(DATASET.x_train)
+    np.testing.assert_allclose(untrained, functional.cross_entropy(logits, DATASET.y_train).item(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("chunk", [training._CHUNK, 500])
+def test_layer_metrics_are_those_of_one_network_measured_by_hand(chunk, monkeypatch):
+    monkeypatch.setattr(training, "_CHUNK", chunk)
+    make = functools.partial(networks.mlp, 6, 3, hidden=[9, 5], activation="relu", init="torch")
+    runs = training.train(
+        make, DATASET, seeds=[4, 5], lr=RATES, epochs=4, batch_size=BATCH, dtype=torch.float64
+    )
+    model = runs.model(lr=RATES[0], seed=5)
+    preactivations, gradients, h = {}, {}, DATASET.x_train.double()
+    for i in (1, 2):
+        z = model.get_submodule(f"linear_{i}")(h)
+        z.retain_grad()
+        preactivations[i], h = z, torch.relu(z)
+    losses = functional.cross_entropy(model.output(h), DATASET.y_train, reduction="none")
+    losses.sum().backward()
+    for i, z in preactivations.items():
+        gradients[i] = z.grad
+        row = runs.layers.query("lr == @RATES[0] and seed == 5 and layer == @i and step == 80").iloc[0]
+        h = torch.relu(z)
+        assert row.epoch == 4
+        assert row.zero_fraction == pytest.approx((h == 0).double().mean().item())
+        assert row.negative_fraction == pytest.approx((z < 0).double().mean().item())
+        assert row.dead_fraction == pytest.approx((h == 0).all(dim=0).double().mean().item())
+        assert row.activation_rms == pytest.approx(h.square().mean().sqrt().item())
+        assert row.gradient_rms == pytest.approx(z.grad.square().mean().sqrt().item())
+        weight = model.get_submodule(f"linear_{i}").weight
+        assert row.weight_gradient_norm == pytest.approx(weight.grad.norm().item() / len(DATASET.x_train))
+
+
+def dead_network(*, seed):
+    """Make a network whose first layer has one unit of eight that is never active."""
+    model = build(activation="relu")(seed=seed)
+    with torch.no_grad():
+        model.linear_1.bias[2] = -1e3
+    return model
+
+
+def test_a_killed_unit_is_counted_dead_before_and_after_training():
+    runs = training.train(dead_network, DATASET, seeds=2, lr=0.01, epochs=2, batch_size=BATCH)
+    first = runs.layers.query("layer == 1")
+    assert sorted(set(first.step)) == [0, 40]
+    assert (first.dead_fraction >= 1 / 8).all()
+    assert (first.query("step == 0").dead_fraction == 1 / 8).all()
+
+
+def test_measure_every_gives_rows_by_step():
+    runs = training.train(build(), DATASET, seeds=2, lr=0.1, epochs=2, batch_size=BATCH, measure_every=15)
+    assert sorted(set(runs.layers.step)) == [0, 15, 30, 40]
+    assert runs.layers.query("step == 15").epoch.unique() == pytest.approx([0.75])
+
+
+def test_residual_and_functional_networks_have_their_layers_in_the_order_of_their_calls():
+    runs = training.train(
+        {"residual": build(hidden=[8, 8], residual="plain"), "tied": lambda *, seed: TiedNetwork(seed)},
+        DATASET,
+        seeds=1,
+        lr=0.1,
+        epochs=1,
+        batch_size=BATCH,
+    )
+    assert runs.layers.groupby("arm").layer.unique().map(list).to_dict() == {
+        "residual": [1, 2],
+        "tied": [1, 2],
+    }
+    assert runs.layers.weight_gradient_norm.gt(0).all()
+
+
+def test_diverged_runs_are_marked_keep_their_nans_and_never_count_as_alive():
+    runs = training.train(
+        build(activation="relu", hidden=[8] * 3),
+        DATASET,
+        seeds=2,
+        lr=[0.01, 1e12],
+        epochs=3,
+        batch_size=BATCH,
+    )
+    wild, tame = (runs.history.query("lr == @lr and epoch > 0") for lr in (1e12, 0.01))
+    assert wild.diverged.all()
+    assert wild.train_loss.isna().any()
+    assert wild.train_accuracy.isna().all()
+    assert not tame.diverged.any()
+    assert tame.train_loss.notna().all()
+    wild_layers = runs.layers.query("lr == 1e12 and step > 0")
+    assert wild_layers[["zero_fraction", "dead_fraction", "gradient_rms"]].isna().all(axis=None)
+    assert runs.best_lr().iloc[0].to_dict() == {
+        "arm": "network", "lr": 0.01, "at_edge": True, "diverged_fraction": 0.0,
+    }  # fmt: skip
+    assert runs.test().query("lr == 1e12").diverged.all()
+
+
+def with_history(rows):
+    """Make `Runs` whose final validation accuracies are given: a list of (lr, [accuracy a seed])."""
+    history = pd.DataFrame(
+        [
+            {
+                "arm": "a",
+                "lr": lr,
+                "seed": seed,
+                "epoch": 1,
+                "validation_accuracy": value,
+                "diverged": value != value,
+            }
+            for lr, values in rows
+            for seed, value in enumerate(values)
+        ]
+    )
+    rates = tuple(lr for lr, _ in rows)
+    return training.Runs(
+        history=history, layers=pd.DataFrame(), _dataset=DATASET, _stacks={}, _rates=rates, _seeds=(0, 1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "lr", "at_edge"),
+    [
+        ([(0.1, [0.5, 0.5]), (0.2, [0.8, 0.9]), (0.4, [0.6, 0.6])], 0.2, False),
+        ([(0.1, [0.5, 0.5]), (0.2, [0.8, 0.8]), (0.4, [0.79, 0.85]), (0.8, [0.2, 0.2])], 0.2, False),
+        ([(0.1, [0.8, 0.8]), (0.2, [0.79, 0.85]), (0.4, [0.2, 0.2])], 0.1, True),
+        ([(0.1, [0.1, 0.1]), (0.2, [0.5, 0.5]), (0.4, [0.49, 0.6])], 0.2, True),
+        ([(0.1, [0.5, 0.6]), (0.2, [0.9, math.nan]), (0.05, [0.1, 0.1])], 0.1, False),
+    ],
+    ids=["best", "smaller within one error", "smallest", "best at the edge", "diverged counts as zero"],
+)
+def test_best_lr_is_the_smallest_within_one_standard_error_and_says_when_it_is_at_the_edge(rows, lr, at_edge):
+    runs = with_history(rows)
+    best = runs.best_lr().iloc[0]
+    assert (best.lr, bool(best.at_edge)) == (lr, at_edge)
+    assert set(runs.tuned().lr) == {lr}
+
+
+def test_normalised_gradients_survive_where_their_squares_underflow():
+    tiny = torch.full((1, 4), 1e-30)
+    torch.testing.assert_close(training._unit(tiny), torch.full((1, 4), 0.5))
+    assert torch.equal(training._unit(torch.zeros(1, 4)), torch.zeros(1, 4))
+
+
+def test_progress_can_be_silenced_and_leaves_nothing_on_stdout(capsys):
+    training.train(build(), DATASET, seeds=1, lr=0.1, epochs=1, batch_size=BATCH, progress=False)
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"optimizer": "lion"}, ValueError, ["'lion'", "sgd, adam, adamw, rmsprop"]),
+        ({"seeds": []}, ValueError, ["empty"]),
+        ({"seeds": 0}, ValueError, ["at least 1", "0"]),
+        ({"seeds": [1, 1]}, ValueError, ["differ"]),
+        ({"seeds": [-1]}, ValueError, ["-1"]),
+        ({"seeds": [0.5]}, TypeError, ["0.5"]),
+        ({"lr": []}, ValueError, ["empty"]),
+        ({"lr": -0.1}, ValueError, ["-0.1", "0 or above"]),
+        ({"lr": [0.1, math.nan]}, ValueError, ["nan"]),
+        ({"lr": [0.1, 0.1]}, ValueError, ["differ"]),
+        ({"epochs": 0}, ValueError, ["epochs", "0"]),
+        ({"epochs": 1.5}, TypeError, ["1.5"]),
+        ({"batch_size": 0}, ValueError, ["batch_size"]),
+        ({"batch_size": 500}, ValueError, ["500", "205"]),
+        ({"momentum": -1.0}, ValueError, ["momentum"]),
+        ({"momentum": 0.9, "optimizer": "adam"}, ValueError, ["momentum", "adam"]),
+        ({"weight_decay": math.inf}, ValueError, ["weight_decay"]),
+        ({"activation_penalty": -0.1}, ValueError, ["activation_penalty"]),
+        ({"clip_norm": 0.0}, ValueError, ["clip_norm"]),
+        ({"warmup_steps": -1}, ValueError, ["warmup_steps"]),
+        ({"measure_every": 0}, ValueError, ["measure_every"]),
+        ({"builds": {}}, ValueError, ["empty"]),
+        ({"builds": nn.Linear(6, 3)}, TypeError, ["build(seed=...)"]),
+        ({"builds": lambda *, seed: None}, TypeError, ["nn.Module", "None"]),
+        ({"builds": lambda *, seed: nn.ReLU()}, ValueError, ["no parameters"]),
+        ({"builds": lambda *, seed: nn.Linear(6, 3 + seed)}, ValueError, ["architecture", "out_features=4"]),
+        ({"builds": lambda *, seed: nn.Linear(5, 3)}, ValueError, ["6 features", "clusters"]),
+        ({"builds": lambda *, seed: nn.Linear(6, 4)}, ValueError, ["3 logits", "(2, 4)"]),
+        ({"builds": lambda *, seed: nn.Sequential(nn.Linear(6, 3), nn.Dropout())}, ValueError, ["Dropout", "'1'"]),
+        ({"builds": lambda *, seed: nn.Sequential(nn.Linear(6, 3), nn.RReLU())}, ValueError, ["make('rrelu')"]),
+        ({"dataset": (1, 2)}, TypeError, ["data.load", "tuple"]),
+    ],
+)  # fmt: skip
+def test_bad_input_is_met_at_the_door(changes, error, words):
+    arguments = {"builds": build(), "dataset": DATASET, "seeds": 2, "batch_size": BATCH} | changes
+    with pytest.raises(error) as caught:
+        training.train(**arguments)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_randomised_activation_that_is_called_twice_is_refused():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.activation = nn.Linear(6, 3), activations.make("rrelu")
+
+        def forward(self, x):
+            return self.activation(self.activation(self.linear(x)))
+
+    with pytest.raises(ValueError, match="called 2 times"):
+        training.train(lambda *, seed: Twice(), DATASET, seeds=1, batch_size=BATCH)
+
+
+def test_a_run_that_does_not_exist_is_refused_with_those_that_do():
+    runs = training.train(build(), DATASET, seeds=2, lr=RATES, epochs=1, batch_size=BATCH)
+    with pytest.raises(ValueError, match=r"lr 0\.3; choose one of 0\.01, 0\.05"):
+        runs.model(lr=0.3, seed=0)
+    with pytest.raises(ValueError, match="seed None; choose one of 0, 1"):
+        runs.model(lr=0.01)
