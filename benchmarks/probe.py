@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from benchmarks import Row, as_text
 from helpers.probes import Probe
 
-REPETITIONS = 60
+PAIRS = 20
+PASSES = 5
 
 
 def _perceptron() -> nn.Module:
@@ -34,27 +35,34 @@ def _convolutional(inplace: bool) -> nn.Module:
 
 
 def _seconds(model: nn.Module, x: Tensor, y: Tensor, block: AbstractContextManager) -> float:
-    """Time one forward and backward pass, the block's own beginning and end included."""
-    model.zero_grad()
-    start = time.perf_counter()
-    with block:
-        nn.functional.cross_entropy(model(x), y).backward()
-    return time.perf_counter() - start
+    """Time a forward and backward pass, the block's own beginning and end included.
+
+    It is the least processor time of `PASSES` passes, which other work on a busy machine disturbs least.
+    """
+    times = []
+    for _ in range(PASSES):
+        model.zero_grad()
+        start = time.process_time()
+        with block:
+            nn.functional.cross_entropy(model(x), y).backward()
+        times.append(time.process_time() - start)
+    return min(times)
 
 
-def cost(model: nn.Module, x: Tensor, repetitions: int = REPETITIONS) -> float:
-    """Measure how many times longer a pass takes inside a probe: the median over pairs of passes.
+def cost(model: nn.Module, x: Tensor) -> float:
+    """Measure how many times longer a pass takes inside a probe: the median of `PAIRS` pairs of timings.
 
-    The passes of a pair follow each other, the bare one first in every other pair.
+    The two timings of a pair follow each other, the bare one first in every other pair.
     """
     y = torch.zeros(len(x), dtype=torch.int64)
-    probe = Probe(model)
     ratios = []
-    for repetition in range(-3, repetitions):  # the first three warm up
-        blocks = [nullcontext(), probe] if repetition % 2 else [probe, nullcontext()]
-        times = {block is probe: _seconds(model, x, y, block) for block in blocks}
-        if repetition >= 0:
-            ratios.append(times[True] / times[False])
+    for pair in range(-1, PAIRS):  # the first one warms up
+        if pair % 2:
+            bare, probed = _seconds(model, x, y, nullcontext()), _seconds(model, x, y, Probe(model))
+        else:
+            probed, bare = _seconds(model, x, y, Probe(model)), _seconds(model, x, y, nullcontext())
+        if pair >= 0:
+            ratios.append(probed / bare)
     return statistics.median(ratios)
 
 
@@ -65,11 +73,11 @@ def rows() -> list[Row]:
     torch.set_num_threads(1)
     try:
         vectors = torch.randn(500, 40, generator=generator)
-        images = torch.randn(64, 1, 28, 28, generator=generator)
+        images = torch.randn(32, 1, 28, 28, generator=generator)
         ratios = {
             "MLP of 10 x 64, batch 500": cost(_perceptron(), vectors),
-            "CNN on 28 x 28, batch 64": cost(_convolutional(inplace=False), images),
-            "CNN with in-place ReLU": cost(_convolutional(inplace=True), images),
+            "CNN on 28 x 28, batch 32": cost(_convolutional(inplace=False), images),
+            "CNN with in-place ReLU, batch 32": cost(_convolutional(inplace=True), images),
         }
     finally:
         torch.set_num_threads(threads)

@@ -226,15 +226,15 @@ def as_markdown(frame: pd.DataFrame) -> str:
         "",
         '<div class="claims-ledger">',
         "",
-        "| Claim | Met in | Verdict | Evidence |",
-        "| --- | --- | --- | --- |",
+        "| Claim | Verdict | Evidence |",
+        "| --- | --- | --- |",
     ]
     for row in frame.itertuples():
         chapter = f"chapter {int(row.chapter[:2])}"
         if row.chapter in written:
             chapter = f"[{chapter}]({row.chapter}.ipynb)"
-        cells = [row.claim, row.source, f"{_badge(row.verdict)} ({chapter})", row.evidence]
-        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+        cells = (f"{row.claim} (*{row.source}*)", f"{_badge(row.verdict)} ({chapter})", row.evidence)
+        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join([*lines, "", "</div>"])
 
 

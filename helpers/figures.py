@@ -240,7 +240,7 @@ def show(figure: Figure, *, alt: str, caption: str) -> None:
 
 
 def label_lines(axes: Axes, palette: Mapping[str, str] = PALETTE) -> None:
-    """Write each line's name at its right end, in its colour, and take the legend away.
+    """Write each line's name at the right end of what is seen of it, in its colour, and take the legend away.
 
     A line is known by its colour, so this works on whatever seaborn drew with that palette. Labels that would
     overlap are moved apart, with a thin rule back to their line. Call it last, when scales and labels are set.
@@ -264,33 +264,32 @@ def label_lines(axes: Axes, palette: Mapping[str, str] = PALETTE) -> None:
     ends: dict[str, np.ndarray] = {}
     for line in axes.get_lines():
         points = np.ma.filled(np.ma.asarray(line.get_xydata(), dtype=float), np.nan)
-        points = points[np.isfinite(points).all(axis=1)]
+        pixels = axes.transData.transform(points)
+        seen = ((pixels >= axes.bbox.min - 1) & (pixels <= axes.bbox.max + 1)).all(axis=1)
         name = names.get(to_hex(line.get_color()))
-        if name is not None and len(points):
-            ends.setdefault(name, points[np.argmax(axes.transData.transform(points)[:, 0])])
+        if name is not None and seen.any():
+            ends.setdefault(name, points[seen][np.argmax(pixels[seen, 0])])
     if not ends:
         raise ValueError(
             "label_lines found no line drawn in a colour of the palette; "
             f"give the palette that drew them (this one has {', '.join(palette)})"
         )
-    points_per_pixel = 72 / axes.figure.dpi
-    heights = axes.transData.transform(np.array(list(ends.values())))[:, 1] * points_per_pixel
-    visible = np.clip(heights, axes.bbox.y0 * points_per_pixel, axes.bbox.y1 * points_per_pixel)
-    shifts = _spread(visible, 1.25 * _TEXT_POINTS) - heights
-    for (name, end), shift in zip(ends.items(), shifts, strict=True):
-        moved = abs(shift) > _TEXT_POINTS / 2
+    heights = axes.transData.transform(np.array(list(ends.values())))[:, 1] * 72 / axes.figure.dpi
+    shifts = _spread(heights, 1.25 * _TEXT_POINTS) - heights
+    moved = np.abs(shifts) > _TEXT_POINTS / 2
+    for (name, end), shift, is_moved in zip(ends.items(), shifts, moved, strict=True):
         rule = {"arrowstyle": "-", "color": palette[name], "linewidth": 0.8, "relpos": (0, 0.5), "shrinkB": 3}
         axes.annotate(
             LABELS.get(name, name),
             xy=tuple(end),
-            xytext=(18 if moved else 8, shift),
+            xytext=(18 if moved.any() else 8, shift),
             textcoords="offset points",
             annotation_clip=False,
             verticalalignment="center",
             color=_text_colour(palette[name]),
             fontsize=_TEXT_POINTS,
             fontweight="bold",
-            arrowprops=rule if moved else None,
+            arrowprops=rule if is_moved else None,
         )
     if axes.get_legend() is not None:
         axes.get_legend().remove()

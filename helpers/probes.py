@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass, field
-from functools import partial
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
 from types import TracebackType
 from typing import Any
 
@@ -17,14 +19,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils.hooks import RemovableHandle
 
 from helpers import activations, measures
 
 __all__ = ["Probe"]
 
 # fmt: off
-#: The element-wise activation modules of `torch.nn`; the catalogue of `activations` has a few of its own.
+#: The element-wise activation modules of `torch.nn`.
 _MODULES = (
     nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LeakyReLU, nn.LogSigmoid,
     nn.Mish, nn.PReLU, nn.ReLU, nn.ReLU6, nn.RReLU, nn.SELU, nn.Sigmoid, nn.SiLU, nn.Softplus, nn.Softshrink,
@@ -39,6 +40,9 @@ _FUNCTIONS = frozenset((
     "rnn_tanh", "rnn_relu", "lstm", "gru", "rnn_tanh_cell", "rnn_relu_cell", "lstm_cell", "gru_cell",
 ))
 # fmt: on
+
+#: The classes of the catalogue, a few of which are its own.
+_CATALOGUE = frozenset(type(activations.make(name)) for name in activations.NAMES)
 
 _SIGNALS = ("preactivation", "activation", "gradient")
 
@@ -107,50 +111,79 @@ class Probe:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, but is a {type(model).__name__}")
         self.model = model
-        self._handles: list[RemovableHandle] | None = None  # a list while the block is open
-        self._watch: _FunctionWatch | None = None
         self._calls: list[_Call] = []
-        self._latest: dict[str, _Call] = {}
+        self._running: dict[str, _Call] = {}  # calls of in-place modules that have not ended yet
+        self._undo: list[Callable[[], None]] | None = (
+            None  # what the end of the block has to call; None outside
+        )
+        self._watch: _FunctionWatch | None = None
 
     def __enter__(self) -> Probe:
         """Start to record afresh."""
-        if self._handles is not None:
+        if self._undo is not None:
             raise RuntimeError("this probe is recording already; to nest probes, make another Probe(model)")
-        self._calls, self._latest, self._handles = [], {}, []
+        self._calls, self._running, self._undo = [], {}, []
         names = {module: name for name, module in self.model.named_modules()}
-        recorded = {module: name for module, name in names.items() if _is_recorded(module, name)}
-        for module, name in recorded.items():
-            before, after = partial(self._before, name), partial(self._after, name)
-            self._handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-            self._handles.append(module.register_forward_hook(after))
+        recorded = {
+            module
+            for module, name in names.items()
+            if _is_recorded(type(module), name.rpartition(".")[2].startswith("activation"))
+        }
+        for module in recorded:
+            name = names[module]
+            if getattr(module, "inplace", False):
+                before = partial(self._before_inplace, name)
+                self._undo.append(module.register_forward_pre_hook(before, with_kwargs=True).remove)
+                after = partial(self._after_inplace, name)
+                self._undo.append(module.register_forward_hook(after).remove)
+            else:
+                after = partial(self._after, name)
+                self._undo.append(module.register_forward_hook(after, with_kwargs=True).remove)
         self._watch = _FunctionWatch(names, recorded)
-        self._watch.__enter__()
+        if not all(module in recorded or _is_transparent(type(module)) for module in names):
+            self._watch.__enter__()
+            self._undo.append(partial(self._watch.__exit__, None, None, None))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Remove all hooks, and let an exception pass."""
-        self._watch.__exit__(kind, error, traceback)
-        for handle in self._handles:
-            handle.remove()
-        self._handles = None
+        for undo in reversed(self._undo):
+            undo()
+        self._undo = None
 
-    def _before(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Record the pre-activation of a call that begins, and ask for its gradient."""
-        with torch._C.DisableTorchFunction():  # the watch need not see this: it would cost half of the hook
-            z: Tensor = next(iter((*args, *kwargs.values())))
-            number = self._latest[name].number + 1 if name in self._latest else 1
-            call = self._latest[name] = _Call(name, number, type(module).__name__)
-            self._calls.append(call)
-            call.record("preactivation", z, copy=getattr(module, "inplace", False))
-            if z.requires_grad:
-                self._handles.append(z.register_hook(call.add_gradient))
+    # What a hook does costs as much as a small layer, so it is little, and hidden from the watch.
 
-    def _after(self, name: str, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        """Record the activation of the call that ends."""
+    def _after(
+        self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
+    ) -> None:
+        """Record a call that has ended."""
         with torch._C.DisableTorchFunction():
-            self._latest[name].record("activation", output)
+            self._begin(name, module, args, kwargs).recorded["activation"] = _kept(output)
+
+    def _before_inplace(
+        self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Record the pre-activation of a call that is about to overwrite it."""
+        with torch._C.DisableTorchFunction():
+            self._running[name] = self._begin(name, module, args, kwargs, copy=True)
+
+    def _after_inplace(self, name: str, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        """Record the activation of that call."""
+        with torch._C.DisableTorchFunction():
+            self._running.pop(name).recorded["activation"] = _kept(output)
+
+    def _begin(
+        self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], copy: bool = False
+    ) -> _Call:
+        """Record a call with its pre-activation, and ask for the gradient of that."""
+        z = args[0] if args else next(iter(kwargs.values()))
+        call = _Call(name, type(module).__name__, {"preactivation": _kept(z, copy)})
+        self._calls.append(call)
+        if z.requires_grad:
+            self._undo.append(z.register_hook(call.add_gradient).remove)
+        return call
 
     @property
     def preactivations(self) -> dict[str, Tensor]:
@@ -170,17 +203,14 @@ class Probe:
     @property
     def unseen(self) -> dict[str, str]:
         """What ran and was not recorded: for each name of a module, what it did."""
-        self._check_entered()
-        found = {
-            name: [f"{kind} calls {', '.join(functions)}"]
-            for name, (kind, functions) in self._watch.found.items()
-        }
-        for call in self._calls:
-            for signal in call.overwritten:
-                found.setdefault(self._label(call), []).append(
-                    f"{call.kind}: its {signal} was overwritten by a later in-place operation"
-                )
-        return {name: "; ".join(reasons) for name, reasons in found.items()}
+        reasons: dict[str, list[str]] = {}
+        for label, _, call in self._numbered():
+            for signal in call.overwritten():
+                reason = f"{call.kind}: its {signal} was overwritten by a later in-place operation"
+                reasons.setdefault(label, []).append(reason)
+        for name, (kind, functions) in self._watch.found.items():
+            reasons.setdefault(name, []).append(f"{kind} calls {', '.join(functions)}")
+        return {name: "; ".join(found) for name, found in reasons.items()}
 
     def table(self, *, unit_dim: int | None = None) -> pd.DataFrame:
         """Summarise all that was recorded, one row for each module, call and signal.
@@ -215,35 +245,34 @@ class Probe:
         ValueError
             If `unit_dim` is not a dimension of each activation, or is the dimension of the samples.
         """
-        self._check_entered()
-        if not self._calls:
+        calls = self._numbered()
+        if not calls:
             raise RuntimeError(
                 "nothing was recorded: no activation module of the model ran inside the with block; "
                 f"activations called as functions: {self.unseen or 'none'}"
             )
         rows = [
-            (call.name, call.number, signal, *_summary(tensor, signal == "activation", unit_dim))
-            for call in self._calls
+            (call.name, number, signal, *_statistics(tensor, signal == "activation", unit_dim))
+            for _, number, call in calls
             for signal, tensor in call.intact().items()
         ]
         return pd.DataFrame(rows, columns=["module", "call", "signal", *_STATISTICS])
 
-    def _check_entered(self) -> None:
-        """Check that there was a block to record in."""
+    def _numbered(self) -> list[tuple[str, int, _Call]]:
+        """Give each call with its label and its number: it is labelled by both if its module has several."""
         if self._watch is None:
             raise RuntimeError("nothing was recorded yet; run the model inside `with probe:` first")
-
-    def _label(self, call: _Call) -> str:
-        """Name a call: by its module's name, and by its number where there are several."""
-        return call.name if self._latest[call.name].number == 1 else f"{call.name}[{call.number}]"
+        total, count, numbered = Counter(call.name for call in self._calls), Counter(), []
+        for call in self._calls:
+            count[call.name] += 1
+            label = call.name if total[call.name] == 1 else f"{call.name}[{count[call.name]}]"
+            numbered.append((label, count[call.name], call))
+        return numbered
 
     def _tensors(self, signal: str) -> dict[str, Tensor]:
         """Collect one signal of all calls."""
-        self._check_entered()
-        intact = {self._label(call): call.intact() for call in self._calls}
-        return _Tensors(
-            signal, {label: tensors[signal] for label, tensors in intact.items() if signal in tensors}
-        )
+        intact = [(label, call.intact()) for label, _, call in self._numbered()]
+        return _Tensors(signal, {label: tensors[signal] for label, tensors in intact if signal in tensors})
 
 
 class _Tensors(dict[str, Tensor]):
@@ -261,56 +290,54 @@ class _Tensors(dict[str, Tensor]):
         )
 
 
-@dataclass
+def _kept(tensor: Tensor, copy: bool = False) -> tuple[Tensor, int | None]:
+    """Detach a tensor from the graph, and give its version too: how often it had been written to.
+
+    The version will tell whether the tensor has been overwritten since. A tensor of inference mode has none, so
+    that one is copied.
+    """
+    tensor = tensor.detach()
+    inference = tensor.is_inference()
+    if copy or inference:
+        tensor = tensor.clone()
+    return tensor, None if inference else tensor._version
+
+
+@dataclass(slots=True)
 class _Call:
-    """One call of an activation module, and what was recorded of it."""
+    """One call of an activation module, and the signals that were recorded of it, as `_kept` gives them."""
 
     name: str
-    number: int
     kind: str
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    versions: dict[str, int | None] = field(default_factory=dict)
-
-    def record(self, signal: str, tensor: Tensor, copy: bool = False) -> None:
-        """Keep a tensor, and how often it had been written to, to tell whether it is overwritten later.
-
-        Inference tensors do not count that, so they are copied.
-        """
-        tensor = tensor.detach()
-        untracked = tensor.is_inference()
-        self.tensors[signal] = tensor.clone() if copy or untracked else tensor
-        self.versions[signal] = None if untracked else self.tensors[signal]._version
+    recorded: dict[str, tuple[Tensor, int | None]]
 
     def add_gradient(self, gradient: Tensor) -> None:
-        """Keep the gradient that a backward pass brings, added to those of earlier passes."""
-        gradient = gradient.detach()
-        if "gradient" in self.tensors:
-            gradient = self.tensors["gradient"] + gradient
-        self.record("gradient", gradient)
-
-    @property
-    def overwritten(self) -> list[str]:
-        """The signals whose tensors are not what they were when recorded."""
-        return [
-            signal
-            for signal, version in self.versions.items()
-            if version is not None and self.tensors[signal]._version != version
-        ]
+        """Record the gradient that a backward pass brings, added to those of earlier passes."""
+        if "gradient" in self.recorded:
+            gradient = self.recorded["gradient"][0] + gradient
+        self.recorded["gradient"] = _kept(gradient)
 
     def intact(self) -> dict[str, Tensor]:
-        """Give the tensors of the other signals, in the order of the table."""
-        lost = self.overwritten
+        """Give the tensors that are still what they were when recorded, in the order of the table."""
         return {
-            signal: self.tensors[signal]
+            signal: self.recorded[signal][0]
             for signal in _SIGNALS
-            if signal in self.tensors and signal not in lost
+            if signal in self.recorded and signal not in self.overwritten()
         }
+
+    def overwritten(self) -> list[str]:
+        """Name the signals of the other tensors."""
+        return [
+            signal
+            for signal, (tensor, version) in self.recorded.items()
+            if version is not None and tensor._version != version
+        ]
 
 
 class _FunctionWatch(TorchFunctionMode):
     """Notices which modules of a model apply an activation as a function, by looking up the call stack."""
 
-    def __init__(self, names: dict[nn.Module, str], recorded: dict[nn.Module, str]) -> None:
+    def __init__(self, names: dict[nn.Module, str], recorded: set[nn.Module]) -> None:
         super().__init__()
         self._names = names
         self._recorded = recorded
@@ -339,14 +366,26 @@ class _FunctionWatch(TorchFunctionMode):
             frame = frame.f_back
 
 
-def _is_recorded(module: nn.Module, name: str) -> bool:
-    """Tell whether a module is an activation that a probe records."""
-    if isinstance(module, nn.Identity):
-        return name.rpartition(".")[2].startswith("activation")
-    return isinstance(module, _MODULES) or activations.is_activation(module)
+@cache
+def _is_recorded(kind: type[nn.Module], named_activation: bool) -> bool:
+    """Tell whether a module of this class, and with such a name, is an activation that a probe records."""
+    if issubclass(kind, nn.Identity):
+        return named_activation
+    return issubclass(kind, _MODULES) or kind in _CATALOGUE
 
 
-def _summary(tensor: Tensor, is_activation: bool, unit_dim: int | None) -> tuple[float | int, ...]:
+@cache
+def _is_transparent(kind: type[nn.Module]) -> bool:
+    """Tell whether the modules of a class, which is not recorded, are known to call no activation as a function.
+
+    That holds for all of `torch.nn` but a few, and for this package. Networks made of these alone are not
+    watched, because a watch costs some microseconds for each operation.
+    """
+    opaque = (nn.GLU, nn.RNNBase, nn.RNNCellBase, nn.TransformerDecoderLayer, nn.TransformerEncoderLayer)
+    return kind.__module__.startswith(("torch.nn.modules.", "helpers.")) and not issubclass(kind, opaque)
+
+
+def _statistics(tensor: Tensor, is_activation: bool, unit_dim: int | None) -> tuple[float | int, ...]:
     """Compute the `_STATISTICS` of one tensor."""
     values = tensor.cpu().double()
     return (

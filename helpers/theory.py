@@ -306,7 +306,7 @@ def correlation_map(
     c = _real("c", c, -1.0, 1.0)
     sigma_w, sigma_b = _sigma("sigma_w", sigma_w), _sigma("sigma_b", sigma_b)
     q = _correlation_variance(moments, sigma_w, sigma_b) if q is None else _real("q", q)
-    return _correlation_step(moments, c, q, sigma_w, sigma_b)[0]
+    return math.nan if math.isnan(q) else _next_correlation(moments, c, q, sigma_w, sigma_b)
 
 
 def correlation_length(activation: str | nn.Module, sigma_w: float, sigma_b: float = 0.0) -> float:
@@ -347,20 +347,20 @@ def correlation_length(activation: str | nn.Module, sigma_w: float, sigma_b: flo
     q = _correlation_variance(moments, sigma_w, sigma_b)
 
     def excess(c: float) -> float:
-        return _correlation_step(moments, c, q, sigma_w, sigma_b)[0] - c
+        return _next_correlation(moments, c, q, sigma_w, sigma_b) - c
 
-    # The map is a power series in c without negative coefficients. So it is convex on [0, 1] and stays in there,
-    # and its stable fixed point is 1 unless it lies below the diagonal close to 1: then it is the one before.
-    below_one = 1 - 1e-6
-    if math.isnan(excess(below_one)):
+    if math.isnan(q) or math.isnan(excess(0.0)):
         return math.nan
+    # The map is a power series in c without negative coefficients, so it is convex on [0, 1] and stays in there.
+    # Its stable fixed point is 1, unless it lies below the diagonal close to 1: then it is where it crosses it.
+    below_one = 1 - 1e-6
     if excess(below_one) >= -_TOLERANCE:
         stable = 1.0
     elif excess(0.0) <= _TOLERANCE:
         stable = 0.0
     else:
         stable = brentq(excess, 0.0, below_one, xtol=1e-14)
-    return _depth_scale(_correlation_step(moments, stable, q, sigma_w, sigma_b)[1])
+    return _depth_scale(_correlation_slope(moments, stable, q, sigma_w, sigma_b))
 
 
 def critical_sigma_w(activation: str | nn.Module, sigma_b: float = 0.0) -> float:
@@ -865,20 +865,22 @@ def _gaussian_pair_mean(function: Callable[[Tensor], Tensor], variance: float, c
     """E[f(u) f(v)] for Gaussian u and v of one variance.
 
     In polar coordinates the kinks at u = 0 and at v = 0 are rays. They and the axis of symmetry cut the plane
-    into sectors, and each sector is graded towards its kink.
+    into sectors, each graded towards its kink: two, whose mirror images have the same products of -u and -v.
     """
     levels = min(_levels(variance), 50)  # more would resolve what has next to no weight
     radius, radius_weights = _graded_rule(levels, 16)
     part, part_weights = _graded_rule(levels, 12)
     theta = math.acos(correlation)
     outer, inner = (math.pi - theta) / 2, theta / 2
-    angle = torch.cat([outer * part, -inner * part, inner * part - theta, -outer * part - theta])
-    angle_weights = torch.cat([width * part_weights for width in (outer, inner, inner, outer)]) / math.pi
-    radius, radius_weights = _CUTOFF * radius[:, None], _CUTOFF * radius_weights
-    density = radius_weights * (radius * torch.exp(-radius.square() / 2)).squeeze()
-    u = math.sqrt(variance) * radius * torch.sin(angle)
-    v = math.sqrt(variance) * radius * torch.sin(angle + theta)
-    return float(density @ (function(u) * function(v)).detach() @ angle_weights)
+    angle = torch.cat([outer * part, -inner * part])
+    angle_weights = torch.cat([outer * part_weights, inner * part_weights]) / math.pi
+    radius, radius_weights = _CUTOFF * radius, _CUTOFF * radius_weights
+    density = radius_weights * radius * torch.exp(-radius.square() / 2)
+    length = math.sqrt(variance) * radius[:, None]
+    u, v = length * torch.sin(angle), length * torch.sin(angle + theta)
+    products = function(-u) * function(-v)  # these first, for a module may work in place
+    products = products + function(u) * function(v)
+    return float(density @ products.detach() @ angle_weights)
 
 
 # --- The maps from layer to layer ---
@@ -926,18 +928,17 @@ def _correlation_variance(moments: _Moments, sigma_w: float, sigma_b: float) -> 
     return _fixed_point(moments, sigma_w, sigma_b)
 
 
-def _correlation_step(
-    moments: _Moments, c: float, q: float, sigma_w: float, sigma_b: float
-) -> tuple[float, float]:
-    """Correlation in the next layer, and its derivative by that in this layer."""
-    if math.isnan(q):
-        return math.nan, math.nan
-    q = max(q, 1e-70)  # the limit at 0, and no underflow
+def _next_correlation(moments: _Moments, c: float, q: float, sigma_w: float, sigma_b: float) -> float:
+    """Correlation in the next layer."""
+    q = max(q, 1e-70)  # the limit at 0, without underflow
     variance = _next_variance(moments, q, sigma_w, sigma_b)
-    if variance == 0:
-        return math.nan, math.nan
-    covariance = sigma_w**2 * moments.product(q, c) + sigma_b**2
-    return covariance / variance, sigma_w**2 * q * moments.slope_product(q, c) / variance
+    return (sigma_w**2 * moments.product(q, c) + sigma_b**2) / variance if variance > 0 else math.nan
+
+
+def _correlation_slope(moments: _Moments, c: float, q: float, sigma_w: float, sigma_b: float) -> float:
+    """Slope of the correlation in the next layer over that in this layer."""
+    q = max(q, 1e-70)
+    return sigma_w**2 * q * moments.slope_product(q, c) / _next_variance(moments, q, sigma_w, sigma_b)
 
 
 def _depth_scale(factor: float) -> float:

@@ -1,7 +1,7 @@
 """Training many networks at once, vectorised over seeds and learning rates.
 
-The networks of an arm are stacked: each parameter is one tensor with a leading axis over networks, one call of
-`torch.func.vmap` runs all of them, and one backward pass gives all gradients, since the sum of independent
+The networks of an arm are stacked: each parameter is one tensor with a leading axis over networks, one call
+through `torch.func` runs all of them, and one backward pass gives all gradients, since the sum of independent
 losses has each network's own gradient. It is the same training as a loop in plain PyTorch, and tested to be.
 """
 
@@ -29,8 +29,8 @@ __all__ = ["OPTIMIZERS", "Runs", "data_order", "train"]
 #: The optimizers that `train` knows.
 OPTIMIZERS: tuple[str, ...] = ("sgd", "adam", "adamw", "rmsprop")
 
-# Most numbers (networks x samples x units) that one evaluation chunk may hold: 32 MB in float32.
-_CHUNK = 2**23
+# Most numbers (networks x samples x units) that one evaluation chunk may hold: 4 MB in float32, a processor's cache.
+_CHUNK = 2**20
 _METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 _LAYER_METRICS = (
     "zero_fraction",
@@ -69,8 +69,8 @@ def data_order(seed: int, epoch: int, n_samples: int) -> Tensor:
 # A stack of networks
 
 
-class _TransposedLinear(nn.Module):
-    """A linear layer whose weight is stored as (in, out): under vmap one batched product, with no transposition."""
+class _StackedLinear(nn.Module):
+    """A linear layer of one network (under vmap) or of all (parameters with a leading axis), weight (..., in, out)."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -78,21 +78,36 @@ class _TransposedLinear(nn.Module):
         self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.bias is not None and x.dim() == 2:
-            return torch.addmm(self.bias, x, self.weight)
-        product = x @ self.weight
-        return product if self.bias is None else product + self.bias
+        if self.weight.dim() == 2:
+            product = x @ self.weight
+            return product if self.bias is None else product.add_(self.bias)
+        if self.bias is None:
+            return torch.bmm(x, self.weight)
+        return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight)
 
 
-def _transpose_linears(module: nn.Module, found: list[str], prefix: str = "") -> None:
-    """Replace the plain linear layers of sequential containers, where nothing else can look at their weights."""
-    sequential = type(module) in (nn.Sequential, networks.ResidualBlock)
+def _stack_linears(module: nn.Module, found: list[str], prefix: str = "") -> None:
+    """Replace the linear layers of nested sequential containers, where nothing else can look at their weights."""
+    if type(module) not in _CONTAINERS:
+        return
     for name, child in list(module.named_children()):
-        if sequential and type(child) is nn.Linear:
-            setattr(module, name, _TransposedLinear(child))
+        if type(child) is nn.Linear and not (child._forward_hooks or child._forward_pre_hooks):
+            setattr(module, name, _StackedLinear(child))
             found.append(f"{prefix}{name}.weight")
         else:
-            _transpose_linears(child, found, f"{prefix}{name}.")
+            _stack_linears(child, found, f"{prefix}{name}.")
+
+
+_CONTAINERS = (nn.Sequential, networks.ResidualBlock)
+
+
+def _needs_no_vmap(module: nn.Module) -> bool:
+    """Tell whether a module runs all networks at once as it is: only stacked layers and functions without parameters."""
+    return all(
+        type(part) in (*_CONTAINERS, _StackedLinear)
+        or (activations.is_activation(part) and not list(part.parameters()))
+        for part in module.modules()
+    )
 
 
 @dataclass(frozen=True)
@@ -108,13 +123,14 @@ def _trace(model: nn.Module, x: Tensor) -> tuple[list[_Layer], Tensor]:
     """Run one network on x; list its activation layers in the order of their calls, and give its output."""
     layers: list[_Layer] = []
     weights: list[str | None] = [None]
+    names = {id(parameter): name for name, parameter in model.named_parameters()}  # a shared one has one name
 
     def record(name: str) -> Callable:
         def before(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
             if activations.is_activation(module):
                 layers.append(_Layer(name, arguments[0].shape[1:], weights[-1]))
             elif getattr(module, "weight", None) is not None and module.weight.dim() >= 2:
-                weights.append(f"{name}.weight")
+                weights.append(names.get(id(module.weight)))
 
         return before
 
@@ -145,13 +161,17 @@ class _Stack:
         self._transposed: list[str] = []
         names = [name for name, _ in self.base.named_parameters(remove_duplicate=False)]
         if len(names) == len(list(self.base.parameters())):  # no weight is shared between two layers
-            _transpose_linears(self.base, self._transposed)
+            _stack_linears(self.base, self._transposed)
+        self._vmap = not _needs_no_vmap(self.base)
 
         parameters, buffers = stack_module_state(list(models))
         self.parameters = {
-            name: self._spread(value.mT if name in self._transposed else value).requires_grad_()
+            name: self._spread(value.mT if name in self._transposed else value).requires_grad_(
+                value.requires_grad
+            )
             for name, value in parameters.items()
         }
+        self.trained = [value for value in self.parameters.values() if value.requires_grad]
         self.buffers = {name: self._spread(value) for name, value in buffers.items()}
         # RReLU's slopes are drawn outside vmap, once a seed: a seed meets the same slopes at every learning rate.
         self._random = {
@@ -194,7 +214,7 @@ class _Stack:
         self.base.train(training)
         modules = {layer.name: self.base.get_submodule(layer.name) for layer in self.layers}
 
-        def one(parameters, buffers, slopes, shifts, x):  # noqa: ANN001 - one network, as vmap sees it
+        def one(parameters, buffers, slopes, shifts, x):  # noqa: ANN001 - one network under vmap, else all
             inputs: list[Tensor] = []
             outputs: list[Tensor] = []
 
@@ -216,8 +236,10 @@ class _Stack:
                 logits = functional_call(self.base, (parameters, buffers), (x,))
             return logits, inputs, outputs
 
-        in_dims = (0, 0, 0, 0, None if shared else 0)
-        return vmap(one, in_dims)(self.parameters, self.buffers, dict(slopes or {}), list(shifts), x)
+        run = vmap(one, (0, 0, 0, 0, None if shared else 0)) if self._vmap else one
+        if shared and not self._vmap:
+            x = x.expand(self.size, *x.shape)
+        return run(self.parameters, self.buffers, dict(slopes or {}), list(shifts), x)
 
     @torch.no_grad()
     def model(self, i: int, j: int) -> nn.Module:
@@ -241,24 +263,29 @@ class _Stack:
     def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Give the mean loss and the accuracy of every network on one split, in evaluation mode: (networks,) each.
 
-        A network with a logit that is not finite has accuracy NaN.
+        A network whose loss is not finite has accuracy NaN.
         """
         loss = torch.zeros(self.size, dtype=torch.float64)
-        accuracy = torch.zeros(self.size, dtype=torch.float64)
+        right = torch.zeros(self.size, dtype=torch.int64)
         for piece in self.chunks(len(x)):
             logits, _, _ = self.forward(x[piece], training=False, shared=True)
-            loss += _losses(logits, y[piece].expand(self.size, -1)).double().sum(dim=1).cpu()
-            right = (logits.argmax(dim=2) == y[piece]).double().sum(dim=1)
-            right[~logits.isfinite().all(dim=2).all(dim=1)] = torch.nan
-            accuracy += right.cpu()
-        return loss / len(x), accuracy / len(x)
+            loss += _losses(logits, y[piece].expand(self.size, -1)).sum(dim=1).cpu()
+            right += (logits.argmax(dim=2) == y[piece]).sum(dim=1).cpu()
+        accuracy = torch.where(loss.isfinite(), right.double() / len(x), torch.nan)
+        return loss / len(x), accuracy
 
     def measure(self, x: Tensor, y: Tensor) -> list[dict[str, Tensor]]:
         """Give the metrics of `Runs.layers` on one split, in evaluation mode: for each layer, name -> (networks,)."""
-        sums = [dict.fromkeys(_LAYER_METRICS, 0.0) for _ in self.layers]
-        active: list[Tensor | float] = [0.0] * len(self.layers)
+        n_layers = len(self.layers)
         weights = sorted({layer.weight for layer in self.layers if layer.weight is not None})
+        weights = [name for name in weights if self.parameters[name].requires_grad]
         weight_gradients: dict[str, Tensor | float] = dict.fromkeys(weights, 0.0)
+        active: list[Tensor | float] = [
+            0.0
+        ] * n_layers  # samples at which a unit is not zero: (networks, units)
+        negative: list[Tensor | float] = [0.0] * n_layers
+        activation_square: list[Tensor | float] = [0.0] * n_layers
+        gradient_square: list[Tensor | float] = [0.0] * n_layers
         for piece in self.chunks(len(x)):
             n = piece.stop - piece.start
             zero = torch.zeros((), dtype=self.dtype, device=self.device)
@@ -268,36 +295,48 @@ class _Stack:
             )
             loss = _losses(logits, y[piece].expand(self.size, -1)).sum()
             leaves = shifts + [self.parameters[name] for name in weights]
-            gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+            gradients = torch.autograd.grad(loss, leaves, materialize_grads=True)
             with torch.no_grad():
-                for i, (z, h) in enumerate(zip(inputs, outputs, strict=True)):
-                    z, h = z.flatten(2), h.flatten(2)
-                    g = torch.zeros_like(z) if gradients[i] is None else gradients[i].flatten(2)
-                    sums[i]["zero_fraction"] += (h == 0).double().sum(dim=(1, 2))
-                    sums[i]["negative_fraction"] += (z < 0).double().sum(dim=(1, 2))
-                    sums[i]["activation_rms"] += h.double().square().sum(dim=(1, 2))
-                    sums[i]["gradient_rms"] += g.double().square().sum(dim=(1, 2))
-                    active[i] = active[i] + (h != 0).sum(dim=1)
-                for name, gradient in zip(weights, gradients[len(self.layers) :], strict=True):
-                    weight_gradients[name] = weight_gradients[name] + gradient.double()
+                for i, (z, h, g) in enumerate(zip(inputs, outputs, gradients[:n_layers], strict=True)):
+                    active[i] += _ones(torch.ne, h).flatten(2).sum(dim=1)
+                    negative[i] += _ones(torch.lt, z).flatten(1).sum(dim=1)
+                    activation_square[i] += _square(h)
+                    gradient_square[i] += _square(g)
+                for name, gradient in zip(weights, gradients[n_layers:], strict=True):
+                    weight_gradients[name] += gradient.double()
         results = []
-        for layer, total, ever in zip(self.layers, sums, active, strict=True):
+        for i, layer in enumerate(self.layers):
             count = len(x) * math.prod(layer.shape)
-            result = {name: total[name] / count for name in ("zero_fraction", "negative_fraction")}
-            result["dead_fraction"] = (ever == 0).double().mean(dim=1)
-            for name in ("activation_rms", "gradient_rms"):
-                result[name] = (total[name] / count).sqrt()
             norm = torch.full((self.size,), torch.nan, dtype=torch.float64)
-            if layer.weight is not None:
+            if layer.weight in weights:
                 norm = (weight_gradients[layer.weight] / len(x)).flatten(1).norm(dim=1)
-            result["weight_gradient_norm"] = norm
+            result = {
+                "zero_fraction": 1 - active[i].double().sum(dim=1) / count,
+                "negative_fraction": negative[i].double() / count,
+                "dead_fraction": (active[i] == 0).double().mean(dim=1),
+                "activation_rms": (activation_square[i] / count).sqrt(),
+                "gradient_rms": (gradient_square[i] / count).sqrt(),
+                "weight_gradient_norm": norm,
+            }
             results.append({name: value.cpu() for name, value in result.items()})
         return results
 
 
 def _losses(logits: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy (natural logarithm) of each sample: logits (..., classes) and labels (...) to (...)."""
-    return functional.cross_entropy(logits.flatten(0, -2), y.flatten(), reduction="none").view(y.shape)
+    """Cross-entropy (natural logarithm) of each sample: logits (networks, samples, classes) and labels to (networks, samples)."""
+    return functional.cross_entropy(logits.mT, y, reduction="none")  # fastest with the classes in the middle
+
+
+def _ones(compare: Callable, values: Tensor) -> Tensor:
+    """Compare values with 0: 1 where it is so, else 0, in their own dtype, whose sums are faster than a boolean's."""
+    return compare(
+        values, torch.zeros((), dtype=values.dtype, device=values.device), out=torch.empty_like(values)
+    )
+
+
+def _square(values: Tensor) -> Tensor:
+    """Sum the squares of each network's values, in float64 so that small ones do not underflow: (networks,)."""
+    return values.flatten(1).double().norm(dim=1).square()
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -310,7 +349,7 @@ class _Optimizer:
     def __init__(
         self,
         name: str,
-        parameters: Mapping[str, Tensor],
+        parameters: Sequence[Tensor],
         lr: Tensor,
         *,
         momentum: float,
@@ -320,7 +359,7 @@ class _Optimizer:
         warmup_steps: int,
     ) -> None:
         self.name = name
-        self.parameters = list(parameters.values())
+        self.parameters = parameters
         self.lr = [lr.view(-1, *[1] * (p.dim() - 1)) for p in self.parameters]
         self.momentum, self.weight_decay = momentum, weight_decay
         self.clip_norm, self.normalize_gradients = clip_norm, normalize_gradients
@@ -461,8 +500,9 @@ class Runs:
             loss, accuracy = stack.evaluate(x, self._dataset.y_test.to(stack.device))
             frame = _index_frame(arm, self._rates, self._seeds)
             frames.append(frame.assign(test_loss=loss.numpy(), test_accuracy=accuracy.numpy()))
-        result = pd.concat(frames, ignore_index=True)
-        return result.join(diverged, on=["arm", "lr", "seed"])
+        result = pd.concat(frames, ignore_index=True).join(diverged, on=["arm", "lr", "seed"])
+        result.loc[result["diverged"], "test_accuracy"] = np.nan
+        return result
 
     def model(self, *, arm: str | None = None, lr: float | None = None, seed: int | None = None) -> nn.Module:
         """Give one trained network.
@@ -634,7 +674,7 @@ def train(
             recorder = _Recorder(_index_frame(arm, rates, seeds), stack, splits, steps)
             optimize = _Optimizer(
                 optimizer,
-                stack.parameters,
+                stack.trained,
                 torch.tensor(rates, dtype=dtype, device=device).repeat_interleave(len(seeds)),
                 momentum=momentum,
                 weight_decay=weight_decay,
@@ -647,8 +687,13 @@ def train(
             for epoch in range(1, epochs + 1):
                 orders = torch.stack([data_order(seed, epoch, n_samples) for seed in seeds]).to(device)
                 for batch in range(steps):
-                    picked = orders[:, batch * batch_size : (batch + 1) * batch_size].repeat(len(rates), 1)
-                    loss, gradients = _gradients(stack, x[picked], y[picked], activation_penalty)
+                    picked = orders[:, batch * batch_size : (batch + 1) * batch_size]
+                    loss, gradients = _gradients(
+                        stack,
+                        x[picked].repeat(len(rates), 1, 1),
+                        y[picked].repeat(len(rates), 1),
+                        activation_penalty,
+                    )
                     recorder.diverged |= ~loss.isfinite()
                     optimize.step(gradients)
                     bar.update()
@@ -678,7 +723,7 @@ def _gradients(
     loss = _losses(logits, y).mean(dim=1)
     if activation_penalty > 0:
         loss = loss + activation_penalty * sum(h.abs().flatten(2).sum(dim=2).mean(dim=1) for h in outputs)
-    gradients = torch.autograd.grad(loss.sum(), list(stack.parameters.values()), materialize_grads=True)
+    gradients = torch.autograd.grad(loss.sum(), stack.trained, materialize_grads=True)
     return loss.detach(), gradients
 
 
@@ -820,8 +865,10 @@ def _checked_models(
                 f"{models[0]}\nand build(seed={seed}) returned\n{model}\nMake them separate arms instead."
             )
         model.train()
-    if not list(models[0].parameters()):
-        raise ValueError(f"arm {arm!r}: the network has no parameters to train")
+    if not any(parameter.requires_grad for parameter in models[0].parameters()):
+        raise ValueError(
+            f"arm {arm!r}: the network has no parameters to train (none that requires a gradient)"
+        )
     for name, module in models[0].named_modules():
         if isinstance(module, nn.modules.dropout._DropoutNd | nn.RReLU):
             raise ValueError(
