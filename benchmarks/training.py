@@ -17,7 +17,8 @@ from helpers import data, networks, training
 
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
 SEEDS = 10
-REPETITIONS = 5
+REPETITIONS = 3
+EPOCHS = 10
 
 
 def plain_loop(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -150,7 +151,8 @@ def initialize(
     if gain is None:
         gain = gain_of(activation) if scheme in ("he", "orthogonal") else 1.0
 
-    generator = torch.Generator().manual_seed(seed)
+    # Not the seed itself: inputs drawn from torch.manual_seed(seed) would be correlated with the weights.
+    generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
     for _, layer in layers:
         _draw(layer, scheme, gain, std, generator)
     if scheme == "lsuv":

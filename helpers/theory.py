@@ -404,20 +404,20 @@ def critical_sigma_w(activation: str | nn.Module, sigma_b: float = 0.0) -> float
     if isinstance(moments, _PiecewiseLinear):
         return math.nan if sigma_b > 0 else moments.slope_square(1.0) ** -0.5
 
-    def excess(q: ArrayLike) -> ArrayLike:
+    def excess(q: _Floats) -> _Floats:
         return 1 - (moments.square(q) / moments.slope_square(q) + sigma_b**2) / q
 
-    grid = _variances(1e-10, 1e10 * max(1.0, sigma_b**2))
-    signs = excess(grid)
-    resolved = np.abs(signs) > _TOLERANCE
-    grid, signs = grid[resolved], np.sign(signs[resolved])
-    roots = [
-        brentq(excess, *grid[i : i + 2], xtol=1e-300, rtol=1e-13) for i in np.flatnonzero(np.diff(signs))
-    ]
-    for q in [0.0, *roots]:
+    no_biases = sigma_b < 1e-50
+    grid = _variances(1e-10 if no_biases else sigma_b**2 / 2, 1e10 * max(1.0, sigma_b**2))
+    heights = excess(grid)
+    resolved = np.abs(heights) > _TOLERANCE
+    grid, signs = grid[resolved], np.sign(heights[resolved])
+    roots = [brentq(excess, grid[i], grid[i + 1], xtol=1e-300) for i in np.flatnonzero(np.diff(signs))]
+    for q in [0.0, *roots] if no_biases else roots:
         slope_square = moments.slope_square(q)
         sigma_w = slope_square**-0.5 if slope_square > 0 else math.inf
-        if sigma_w <= _LARGEST_SIGMA and abs(_fixed_point(moments, sigma_w, sigma_b) - q) <= 1e-6 * q + 1e-10:
+        # A root may also be a fixed point that a variance of 1 does not settle on.
+        if sigma_w < _LARGEST_SIGMA and abs(_fixed_point(moments, sigma_w, sigma_b) - q) <= 1e-3 * q + 1e-6:
             return sigma_w
     return math.nan
 

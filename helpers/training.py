@@ -29,8 +29,8 @@ __all__ = ["OPTIMIZERS", "Runs", "data_order", "train"]
 #: The optimizers that `train` knows.
 OPTIMIZERS: tuple[str, ...] = ("sgd", "adam", "adamw", "rmsprop")
 
-# Most numbers (networks x samples x units) that one evaluation chunk may hold: 4 MB in float32, a processor's cache.
-_CHUNK = 2**20
+# Most numbers (networks x samples x units) that one evaluation chunk may hold: 16 MB in float32.
+_CHUNK = 2**22
 _METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 _LAYER_METRICS = (
     "zero_fraction",
@@ -102,7 +102,7 @@ _CONTAINERS = (nn.Sequential, networks.ResidualBlock)
 
 
 def _needs_no_vmap(module: nn.Module) -> bool:
-    """Tell whether a module runs all networks at once as it is: only stacked layers and functions without parameters."""
+    """Tell whether a module, with stacked layers, runs all networks at once as it is: the rest has no parameters."""
     return all(
         type(part) in (*_CONTAINERS, _StackedLinear)
         or (activations.is_activation(part) and not list(part.parameters()))
@@ -303,13 +303,13 @@ class _Stack:
                     activation_square[i] += _square(h)
                     gradient_square[i] += _square(g)
                 for name, gradient in zip(weights, gradients[n_layers:], strict=True):
-                    weight_gradients[name] += gradient.double()
+                    weight_gradients[name] += gradient
         results = []
         for i, layer in enumerate(self.layers):
             count = len(x) * math.prod(layer.shape)
             norm = torch.full((self.size,), torch.nan, dtype=torch.float64)
             if layer.weight in weights:
-                norm = (weight_gradients[layer.weight] / len(x)).flatten(1).norm(dim=1)
+                norm = weight_gradients[layer.weight].flatten(1).double().norm(dim=1) / len(x)
             result = {
                 "zero_fraction": 1 - active[i].double().sum(dim=1) / count,
                 "negative_fraction": negative[i].double() / count,
@@ -323,7 +323,7 @@ class _Stack:
 
 
 def _losses(logits: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy (natural logarithm) of each sample: logits (networks, samples, classes) and labels to (networks, samples)."""
+    """Cross-entropy (natural logarithm) of each sample: logits (..., samples, classes) and labels (..., samples)."""
     return functional.cross_entropy(logits.mT, y, reduction="none")  # fastest with the classes in the middle
 
 

@@ -472,6 +472,13 @@ def test_there_is_no_critical_point(name, sigma_b):
     assert (factors < 1).all()
 
 
+def test_critical_point_with_hardly_any_bias():
+    # For softsign sigma_w - 1 falls as the root of sigma_b, for tanh as its power 2/3.
+    for name, power in (("softsign", 1 / 2), ("tanh", 2 / 3)):
+        above = [theory.critical_sigma_w(name, sigma_b) - 1 for sigma_b in (1e-8, 1e-6)]
+        assert above[1] / above[0] == pytest.approx(100**power, rel=0.01)
+
+
 def test_gelu_is_critical_only_where_its_variance_is_above_the_half_stable_one():
     # There both the variance and the gradient are marginal: q = (3 + sqrt(17)) / 2 (Roberts, Yaida & Hanin 2022).
     q = (3 + math.sqrt(17)) / 2
