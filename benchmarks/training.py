@@ -94,8 +94,8 @@ def rows() -> list[Row]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        shallow = speed_up(data.load("mnist1d"), [32] * 3, batch_size=50, epochs=3)
-        deep = speed_up(data.load("digits"), [64] * 10, batch_size=64, epochs=3)
+        shallow = speed_up(data.load("mnist1d"), [32] * 3, batch_size=50, epochs=EPOCHS)
+        deep = speed_up(data.load("digits"), [64] * 10, batch_size=64, epochs=EPOCHS)
     finally:
         torch.set_num_threads(threads)
     what = "50 networks at once against one loop each: {}"

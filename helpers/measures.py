@@ -337,8 +337,8 @@ def hoyer(h: Tensor) -> Tensor:
     -----
     .. math:: \frac{\sqrt n - \|h\|_1 / \|h\|_2}{\sqrt n - 1}
 
-    for n units. It depends on the width: a random ReLU code approaches 1 − 1/√π from below, and slowly. Source:
-    Hoyer 2004, JMLR 5:1457. Explained in chapter 3.
+    for n units. It depends on the width: for a random ReLU code it is close to (1 − 1/√π)/(1 − 1/√n), and so
+    approaches 1 − 1/√π slowly, from above. Source: Hoyer 2004, JMLR 5:1457. Explained in chapter 3.
 
     Examples
     --------

@@ -113,10 +113,8 @@ class Probe:
         self.model = model
         self._calls: list[_Call] = []
         self._running: dict[str, _Call] = {}  # calls of in-place modules that have not ended yet
-        self._undo: list[Callable[[], None]] | None = (
-            None  # what the end of the block has to call; None outside
-        )
-        self._watch: _FunctionWatch | None = None
+        self._watch: _FunctionWatch | None = None  # None before the first block
+        self._undo: list[Callable[[], None]] | None = None  # what ends the block; None outside of it
 
     def __enter__(self) -> Probe:
         """Start to record afresh."""

@@ -1,9 +1,9 @@
 """Closed-form and mean-field predictions, drawn beside every measurement that has one.
 
 Unless a function says otherwise the network is wide, its weights are independent with mean 0 and variance
-``sigma_w**2 / fan_in``, its biases with variance ``sigma_b**2``. Every activation of the catalogue is covered:
-the piecewise linear ones in closed form, the others by quadrature. RReLU has the slopes of its mode: drawn for
-each unit and input in training, which is the mode of a new module and of a name; their mean in evaluation.
+``sigma_w**2 / fan_in``, its biases with variance ``sigma_b**2``. Every activation of the catalogue is
+covered: the piecewise linear ones in closed form, the others by quadrature. RReLU has the slopes of its mode:
+drawn for each unit and input in training, the mode of a new module and of a name; their mean in evaluation.
 """
 
 from __future__ import annotations
@@ -351,8 +351,8 @@ def correlation_length(activation: str | nn.Module, sigma_w: float, sigma_b: flo
 
     if math.isnan(q) or math.isnan(excess(0.0)):
         return math.nan
-    # The map is a power series in c without negative coefficients, so it is convex on [0, 1] and stays in there.
-    # Its stable fixed point is 1, unless it lies below the diagonal close to 1: then it is where it crosses it.
+    # The map is a power series in c without negative coefficients, so it is convex on [0, 1] and stays there.
+    # Its stable fixed point is 1, unless it lies below the diagonal close to 1: then it is where they cross.
     below_one = 1 - 1e-6
     if excess(below_one) >= -_TOLERANCE:
         stable = 1.0
@@ -376,9 +376,9 @@ def critical_sigma_w(activation: str | nn.Module, sigma_b: float = 0.0) -> float
     Returns
     -------
     float
-        The smallest sigma_w, times ``1 / sqrt(fan_in)`` the weights' standard deviation, with
-        ``gradient_factor(activation, sigma_w, sigma_b) = 1`` at a fixed point that a variance of 1 settles
-        on. NaN where there is none. A piecewise linear activation has one for ``sigma_b = 0`` alone,
+        The sigma_w (the weights have the standard deviation ``sigma_w / sqrt(fan_in)``) for which
+        ``gradient_factor(activation, sigma_w, sigma_b)`` is 1, at a fixed point that a variance of 1 settles
+        on; NaN where there is none. A piecewise linear activation has one for ``sigma_b = 0`` alone,
         ``sqrt(2 / (1 + a**2))`` with a the slope of its negative side, and keeps every variance there.
 
     Raises
@@ -391,8 +391,8 @@ def critical_sigma_w(activation: str | nn.Module, sigma_b: float = 0.0) -> float
     Notes
     -----
     At the critical point ``sigma_w**2 = 1 / E[phi'(sqrt(q) z)**2]``, which leaves
-    ``q = E[phi(sqrt(q) z)**2] / E[phi'(sqrt(q) z)**2] + sigma_b**2`` to be solved for q. Source: Schoenholz et
-    al. 2017, arXiv:1611.01232; Hayou et al. 2019, arXiv:1902.06853. Explained in chapter 6.
+    ``q = E[phi(sqrt(q) z)**2] / E[phi'(sqrt(q) z)**2] + sigma_b**2`` to be solved for q. Source: Schoenholz
+    et al. 2017, arXiv:1611.01232; Hayou et al. 2019, arXiv:1902.06853. Explained in chapter 6.
 
     Examples
     --------
@@ -530,7 +530,8 @@ def relu_angle_map(theta: ArrayLike) -> _Floats:
     Returns
     -------
     float or numpy.ndarray
-        ``arccos((sin(theta) + (pi - theta) * cos(theta)) / pi)`` in radians; float64, of the shape of `theta`.
+        ``arccos((sin(theta) + (pi - theta) * cos(theta)) / pi)`` in radians; float64, of the shape of
+        `theta`.
 
     Raises
     ------
@@ -621,8 +622,8 @@ def length_second_moment(depth: int, width: int) -> float:
 
     Notes
     -----
-    Exact for Gaussian weights of variance 2 / fan_in and no biases: a unit's ``2 * relu(z)**2`` with z standard
-    normal has mean 1 and variance 5. Source: Hanin & Rolnick 2018, arXiv:1803.01719. Explained in chapter 6.
+    Exact for Gaussian weights of variance 2 / fan_in and no biases: ``2 * relu(z)**2`` with z standard normal
+    has mean 1 and variance 5. Source: Hanin & Rolnick 2018, arXiv:1803.01719. Explained in chapter 6.
 
     Examples
     --------
@@ -668,10 +669,10 @@ def relu_code_sparsity() -> ReLUCodeSparsity:
 
     Notes
     -----
-    All but the first are limits for large n. Vinje & Gallant's divisor ``1 - 1 / n`` is 1 there: at n = 10 it
-    raises S by 11 per cent, but for a large n hardly. Hoyer's nears its limit slowly, as ``sqrt(n) / (sqrt(n) - 1)``
-    times it: at n = 100 it is still 11 per cent above. Source: Treves & Rolls 1991; Vinje & Gallant 2000;
-    Hoyer 2004; Hurley & Rickard 2009, arXiv:0811.4706. Explained in chapter 3.
+    All but the first are limits for large n. Vinje & Gallant's divisor ``1 - 1 / n`` is 1 there: it raises S
+    by 11 per cent at n = 10, and by 1 per cent at n = 100. Hoyer's nears its limit slowly, as
+    ``sqrt(n) / (sqrt(n) - 1)`` times it: at n = 100 it is still 11 per cent above. Source: Treves & Rolls
+    1991; Vinje & Gallant 2000; Hoyer 2004; Hurley & Rickard 2009, arXiv:0811.4706. Explained in chapter 3.
     """
     return ReLUCodeSparsity(
         zero_fraction=0.5,
@@ -708,8 +709,8 @@ def lyapunov_exponent(width: int, sigma_w: float = 1.0) -> float:
 
     Notes
     -----
-    Exact at every width, as ``|W x|**2 / |x|**2`` is ``sigma_w**2 / width`` times a chi-squared variable whatever
-    x is. Source: Cohen & Newman 1984; Newman 1986. Explained in chapter 1.
+    Exact at every width: whatever x is, ``|W x|**2 / |x|**2`` is ``sigma_w**2 / width`` times a chi-squared
+    variable. Source: Cohen & Newman 1984; Newman 1986. Explained in chapter 1.
     """
     width, sigma_w = _count("width", width), _sigma("sigma_w", sigma_w)
     if sigma_w == 0:
@@ -759,7 +760,8 @@ def mean_singular_value(width: int, variance: float) -> float:
 class _PiecewiseLinear:
     """Moments of an activation with slope 1 above 0 and another below, in closed form.
 
-    The slope below 0 may be random, drawn for each unit and input apart: `mean` and `mean_square` are its moments.
+    The slope below 0 may be random, drawn for each unit and input apart, with moments `mean` and
+    `mean_square`.
     """
 
     def __init__(self, mean: float, mean_square: float) -> None:

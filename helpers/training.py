@@ -101,11 +101,11 @@ def _stack_linears(module: nn.Module, found: list[str], prefix: str = "") -> Non
 _CONTAINERS = (nn.Sequential, networks.ResidualBlock)
 
 
-def _needs_no_vmap(module: nn.Module) -> bool:
-    """Tell whether a module, with stacked layers, runs all networks at once as it is: the rest has no parameters."""
+def _runs_stacked(module: nn.Module) -> bool:
+    """Tell whether a module, its linear layers stacked, runs all networks at once as it is, with no need of vmap."""
     return all(
-        type(part) in (*_CONTAINERS, _StackedLinear)
-        or (activations.is_activation(part) and not list(part.parameters()))
+        (type(part) in (*_CONTAINERS, _StackedLinear) or activations.is_activation(part))
+        and not (isinstance(part, nn.PReLU) or part._forward_hooks or part._forward_pre_hooks)
         for part in module.modules()
     )
 
@@ -160,9 +160,11 @@ class _Stack:
         self.base = copy.deepcopy(models[0]).to(dtype=dtype, device=device).requires_grad_(False)
         self._transposed: list[str] = []
         names = [name for name, _ in self.base.named_parameters(remove_duplicate=False)]
-        if len(names) == len(list(self.base.parameters())):  # no weight is shared between two layers
+        self._tied = len(names) > len(list(self.base.parameters()))  # a weight is shared between two layers
+        if not self._tied:
             _stack_linears(self.base, self._transposed)
-        self._vmap = not _needs_no_vmap(self.base)
+        self._vmap = not _runs_stacked(self.base)
+        self._activations = {layer.name: self.base.get_submodule(layer.name) for layer in layers}
 
         parameters, buffers = stack_module_state(list(models))
         self.parameters = {
@@ -177,7 +179,7 @@ class _Stack:
         self._random = {
             layer.name: (layer.shape, [model.get_submodule(layer.name) for model in models])
             for layer in layers
-            if isinstance(self.base.get_submodule(layer.name), activations.RReLU)
+            if isinstance(self._activations[layer.name], activations.RReLU)
         }
 
     def _spread(self, value: Tensor) -> Tensor:
@@ -211,8 +213,9 @@ class _Stack:
         of each layer. `shifts`, one a layer, are added to the pre-activations: the gradient with respect to a
         shift of zero is the gradient with respect to the pre-activation.
         """
-        self.base.train(training)
-        modules = {layer.name: self.base.get_submodule(layer.name) for layer in self.layers}
+        if self.base.training != training:
+            self.base.train(training)
+        modules = self._activations
 
         def one(parameters, buffers, slopes, shifts, x):  # noqa: ANN001 - one network under vmap, else all
             inputs: list[Tensor] = []
@@ -233,7 +236,7 @@ class _Stack:
                 for module in modules.values() if record else ():
                     stack.enter_context(module.register_forward_pre_hook(before))
                     stack.enter_context(module.register_forward_hook(after))
-                logits = functional_call(self.base, (parameters, buffers), (x,))
+                logits = functional_call(self.base, (parameters, buffers), (x,), tie_weights=self._tied)
             return logits, inputs, outputs
 
         run = vmap(one, (0, 0, 0, 0, None if shared else 0)) if self._vmap else one
@@ -299,7 +302,7 @@ class _Stack:
             with torch.no_grad():
                 for i, (z, h, g) in enumerate(zip(inputs, outputs, gradients[:n_layers], strict=True)):
                     active[i] += _ones(torch.ne, h).flatten(2).sum(dim=1)
-                    negative[i] += _ones(torch.lt, z).flatten(1).sum(dim=1)
+                    negative[i] += _ones(torch.lt, z).flatten(1).sum(dim=1).double()
                     activation_square[i] += _square(h)
                     gradient_square[i] += _square(g)
                 for name, gradient in zip(weights, gradients[n_layers:], strict=True):
@@ -311,8 +314,8 @@ class _Stack:
             if layer.weight in weights:
                 norm = weight_gradients[layer.weight].flatten(1).double().norm(dim=1) / len(x)
             result = {
-                "zero_fraction": 1 - active[i].double().sum(dim=1) / count,
-                "negative_fraction": negative[i].double() / count,
+                "zero_fraction": (count - active[i].double().sum(dim=1)) / count,
+                "negative_fraction": negative[i] / count,
                 "dead_fraction": (active[i] == 0).double().mean(dim=1),
                 "activation_rms": (activation_square[i] / count).sqrt(),
                 "gradient_rms": (gradient_square[i] / count).sqrt(),

@@ -1,0 +1,386 @@
+"""What nbval cannot see: each notebook is as a reader of the site, of Colab and of GitHub should find it.
+
+A rule is a function from a notebook to the list of what is wrong with it. Every rule has an example that breaks it,
+so that none of them can pass by accident.
+"""
+
+import ast
+import copy
+import re
+import sys
+import tomllib
+from collections import Counter
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from packaging.requirements import Requirement
+
+from helpers import claims
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "chapters"
+CHAPTERS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
+NOTEBOOKS = [*CHAPTERS, FOLDER / "claims.ipynb"]
+ADDRESS = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+DEPENDENCIES = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+
+KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+STAMP = {"executed", "python", "torch", "numpy", "seconds", "threads"}
+FORMS = {"text/plain", "text/markdown", "text/html", "text/latex", "image/png", claims.MIME}
+TAGS = {"hide-cell", "hide-input", "remove-input", "nbval-ignore-output"}
+HIDING = {"hide-cell", "hide-input", "remove-input"}
+MEGABYTES = 3
+LINES = 15
+#: How many cells of each chapter show a raw table or a timing, which nbval cannot compare: as few as possible.
+IGNORED: dict[str, int] = {}
+
+#: The first code cell of each chapter. Any folder called helpers would satisfy a bare `import helpers`.
+BOOTSTRAP = f"""\
+try:
+    from helpers import training
+except ImportError:  # in Colab, say: install the book's package from its repository
+    %pip install -q git+{ADDRESS}
+    from helpers import training"""
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def outputs(notebook: NotebookNode) -> list[NotebookNode]:
+    return [output for cell in code_cells(notebook) for output in cell.outputs]
+
+
+def forms(notebook: NotebookNode) -> list[dict[str, object]]:
+    """Each displayed output as a mapping from MIME type to content."""
+    return [output.data for output in outputs(notebook) if "data" in output]
+
+
+def prose(notebook: NotebookNode) -> list[str]:
+    """The Markdown that a reader sees, typed or computed."""
+    typed = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    return typed + [form["text/markdown"] for form in forms(notebook) if "text/markdown" in form]
+
+
+def tags(cell: NotebookNode) -> set[str]:
+    return set(cell.metadata.get("tags", []))
+
+
+def without_magics(source: str) -> str:
+    """The source as plain Python: what IPython alone understands is passed over."""
+    return re.sub(r"^(\s*)[%!].*$", r"\1pass", source, flags=re.MULTILINE)
+
+
+def citations(text: str) -> set[str]:
+    """The DOIs and arXiv identifiers that a text links to or names as an address."""
+    dois = re.findall(r"doi\.org/(10\.\d{4,9}/[^\s)>\]\"]+)", text)
+    papers = re.findall(r"arxiv\.org/(?:abs|pdf|html)/(\d{4}\.\d{4,5}|[a-z-]+/\d{7})", text)
+    return {doi.rstrip(".,;").lower() for doi in dois} | {f"arXiv:{paper}" for paper in papers}
+
+
+# The rules of every notebook.
+
+
+def executed_in_order(notebook):
+    counts = [cell.execution_count for cell in code_cells(notebook) if cell.source.strip()]
+    return [] if counts == list(range(1, len(counts) + 1)) else [f"the cells are numbered {counts}"]
+
+
+def has_stored_outputs(notebook):
+    return [] if outputs(notebook) else ["no output is stored: run `make execute`"]
+
+
+def ran_without_errors_and_warnings(notebook):
+    wrong = [
+        output
+        for output in outputs(notebook)
+        if output.output_type == "error" or output.get("name") == "stderr"
+    ]
+    return [output.get("evalue", output.get("text")) for output in wrong]
+
+
+def shows_only_known_forms(notebook):
+    return [f"an output is {kind}" for form in forms(notebook) for kind in form if kind not in FORMS]
+
+
+def every_figure_has_words(notebook):
+    words = [form.get("text/plain", "") for form in forms(notebook) if "image/png" in form]
+    return [
+        f"a figure's words are {text!r}"
+        for text in words
+        if len(text.split()) < 5 or text.startswith("<") or not text.rstrip().endswith((".", "!", "?"))
+    ]
+
+
+def has_the_one_kernelspec(notebook):
+    kernelspec = dict(notebook.metadata.get("kernelspec", {}))
+    return [] if kernelspec == KERNELSPEC else [f"the kernelspec is {kernelspec}"]
+
+
+def says_when_it_was_executed(notebook):
+    stamp = notebook.metadata.get("rectified", {})
+    return [] if set(stamp) == STAMP else [f"the stamp of `make execute` is {dict(stamp)}"]
+
+
+def holds_no_timing(notebook):
+    return [f"cell {cell.id} holds its timing" for cell in notebook.cells if "execution" in cell.metadata]
+
+
+def is_plain_markdown(notebook):
+    directive = r"^\s*(?:`{3,}|~{3,}|:{3,})\s*\{.*|^\([\w-]+\)=\s*$"
+    problems = [
+        found for text in prose(notebook) for found in re.findall(directive, text, flags=re.MULTILINE)
+    ]
+    for text in prose(notebook):
+        without_code = re.sub(r"(`+)[^`].*?\1", "<code>", text)
+        problems += re.findall(r"\{[a-zA-Z][\w:+.-]*\}<code>", without_code)
+    return [f"MyST markup: {problem}" for problem in problems]
+
+
+def is_small(notebook):
+    size = len(nbformat.writes(notebook).encode()) / 1e6
+    return [] if size <= MEGABYTES else [f"{size:.1f} MB: at most {MEGABYTES}"]
+
+
+def imports_only_what_is_declared(notebook):
+    provided = packages_distributions()
+    declared = {Requirement(dependency).name.lower() for dependency in DEPENDENCIES}
+    problems = []
+    for cell in code_cells(notebook):
+        for node in ast.walk(ast.parse(without_magics(cell.source))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for package in (
+                {name.split(".")[0] for name in names} - {"helpers"} - set(sys.stdlib_module_names)
+            ):
+                if not declared & {distribution.lower() for distribution in provided.get(package, [])}:
+                    problems.append(f"imports {package}, which pyproject.toml does not declare")
+    return problems
+
+
+def cites_only_listed_references(notebook):
+    listed = citations((FOLDER / "references.md").read_text(encoding="utf-8"))
+    return [
+        f"{cited} is not in references.md" for text in prose(notebook) for cited in citations(text) - listed
+    ]
+
+
+def uses_only_known_tags(notebook):
+    unknown = [tag for cell in notebook.cells for tag in tags(cell) - TAGS]
+    return [f"tag {tag}" for tag in unknown] + [
+        "a comment steers nbval: use a tag" for cell in code_cells(notebook) if "NBVAL_" in cell.source
+    ]
+
+
+def has_short_cells(notebook):
+    visible = [cell for cell in code_cells(notebook) if not tags(cell) & HIDING]
+    lengths = [(cell, sum(bool(line.strip()) for line in cell.source.splitlines())) for cell in visible]
+    return [
+        f"{length} lines from {cell.source.splitlines()[0]!r}" for cell, length in lengths if length > LINES
+    ]
+
+
+RULES = [
+    executed_in_order,
+    has_stored_outputs,
+    ran_without_errors_and_warnings,
+    shows_only_known_forms,
+    every_figure_has_words,
+    has_the_one_kernelspec,
+    says_when_it_was_executed,
+    holds_no_timing,
+    is_plain_markdown,
+    is_small,
+    imports_only_what_is_declared,
+    cites_only_listed_references,
+    uses_only_known_tags,
+    has_short_cells,
+]
+
+
+# The rules of chapters.
+
+
+def opens_with_the_bootstrap(notebook):
+    first = code_cells(notebook)[0]
+    if first.source == BOOTSTRAP and tags(first) == {"hide-cell"}:
+        return []
+    return [
+        f"the first code cell should be the bootstrap, tagged hide-cell:\n{BOOTSTRAP}\nbut is\n{first.source}"
+    ]
+
+
+def read(path: Path) -> NotebookNode:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    return notebook
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook(path, rule):
+    assert rule(read(path)) == []
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_chapter_opens_with_the_bootstrap(path):
+    assert opens_with_the_bootstrap(read(path)) == []
+
+
+def test_there_is_a_chapter():
+    assert CHAPTERS
+
+
+def test_cells_that_are_not_compared_are_listed():
+    counts = {
+        path.stem: sum("nbval-ignore-output" in tags(cell) for cell in read(path).cells) for path in NOTEBOOKS
+    }
+    assert {name: count for name, count in counts.items() if count} == IGNORED
+
+
+def test_every_claim_of_a_written_chapter_is_settled():
+    ledger = claims.ledger(FOLDER)
+    written = ledger[ledger["chapter"].isin([path.stem for path in CHAPTERS])]
+    assert written.loc[written["verdict"] == "open", "id"].tolist() == []
+
+
+def test_every_check_of_the_evidence_agrees():
+    records = [form[claims.MIME] for path in CHAPTERS for form in forms(read(path)) if claims.MIME in form]
+    assert [
+        record["claim"] for record in records if not all(check["agrees"] for check in record["checks"])
+    ] == []
+
+
+def test_no_stored_text_disagrees_with_the_book():
+    texts = {path.stem: [str(form.get("text/plain", "")) for form in forms(read(path))] for path in NOTEBOOKS}
+    assert {name: [text for text in found if "✗" in text] for name, found in texts.items()} == {
+        name: [] for name in texts
+    }
+
+
+# Each rule can fail.
+
+FIGURE = {"image/png": "iVBORw0KGgo=", "text/plain": "The gradient falls with depth, to 1e-6."}
+
+
+def good() -> NotebookNode:
+    """A small notebook that keeps every rule."""
+    return new_notebook(
+        cells=[
+            new_markdown_cell(
+                "# A chapter\n\n$$ x_{1} \\tag{1.1} $$\n\n`{x}` and ([He et al. 2015](https://arxiv.org/abs/1502.01852))."
+            ),
+            new_code_cell(BOOTSTRAP, execution_count=1, metadata={"tags": ["hide-cell"]}),
+            new_code_cell(
+                "import math\n\nimport torch\nfrom sklearn import datasets",
+                execution_count=2,
+                outputs=[new_output("display_data", FIGURE)],
+            ),
+        ],
+        metadata={"kernelspec": dict(KERNELSPEC), "rectified": dict.fromkeys(STAMP, 1)},
+    )
+
+
+def with_output(*arguments, **fields):
+    def change(notebook):
+        notebook.cells[2].outputs.append(new_output(*arguments, **fields))
+
+    return change
+
+
+def with_source(index, source):
+    def change(notebook):
+        notebook.cells[index].source = source
+
+    return change
+
+
+def with_cell_metadata(**metadata):
+    def change(notebook):
+        notebook.cells[2].metadata.update(metadata)
+
+    return change
+
+
+def never_run(notebook):
+    notebook.cells[2].execution_count = None
+
+
+def run_twice(notebook):
+    notebook.cells[2].execution_count = 3
+
+
+def emptied(notebook):
+    notebook.cells[2].outputs = []
+
+
+def other_kernel(notebook):
+    notebook.metadata.kernelspec.display_name = ".venv"
+
+
+def unstamped(notebook):
+    del notebook.metadata["rectified"]
+
+
+BREACHES = [
+    (executed_in_order, never_run),
+    (executed_in_order, run_twice),
+    (has_stored_outputs, emptied),
+    (
+        ran_without_errors_and_warnings,
+        with_output("error", ename="E", evalue="division by zero", traceback=[]),
+    ),
+    (ran_without_errors_and_warnings, with_output("stream", name="stderr", text="a warning")),
+    (
+        shows_only_known_forms,
+        with_output("display_data", {"image/svg+xml": "<svg/>", "text/plain": "A drawing of it."}),
+    ),
+    (
+        every_figure_has_words,
+        with_output("display_data", {**FIGURE, "text/plain": "<Figure size 640x480 with 1 Axes>"}),
+    ),
+    (every_figure_has_words, with_output("display_data", {"image/png": "iVBORw0KGgo="})),
+    (every_figure_has_words, with_output("display_data", {**FIGURE, "text/plain": "gradients"})),
+    (has_the_one_kernelspec, other_kernel),
+    (says_when_it_was_executed, unstamped),
+    (holds_no_timing, with_cell_metadata(execution={"iopub.execute_input": "2026-01-01T00:00:00Z"})),
+    (is_plain_markdown, with_source(0, "See {doc}`references`.")),
+    (is_plain_markdown, with_source(0, "```{note}\nthis\n```")),
+    (is_plain_markdown, with_source(0, ":::{admonition} Note\nthis\n:::")),
+    (is_plain_markdown, with_source(0, "(a-label)=\n# Title")),
+    (is_plain_markdown, with_output("display_data", {"text/markdown": "{math}`x`", "text/plain": "x"})),
+    (is_small, with_output("display_data", {**FIGURE, "image/png": "A" * 3_100_000})),
+    (imports_only_what_is_declared, with_source(2, "import tensorflow")),
+    (imports_only_what_is_declared, with_source(2, "%matplotlib inline\nfrom tests import conftest")),
+    (cites_only_listed_references, with_source(0, "([2999](https://arxiv.org/abs/2999.99999))")),
+    (cites_only_listed_references, with_source(0, "https://doi.org/10.1000/unlisted.")),
+    (uses_only_known_tags, with_cell_metadata(tags=["raises-exception"])),
+    (uses_only_known_tags, with_source(2, "# NBVAL_SKIP\nx = 1")),
+    (has_short_cells, with_source(2, "x = 1\n" * 16)),
+    (opens_with_the_bootstrap, with_source(1, "import helpers")),
+    (
+        opens_with_the_bootstrap,
+        with_source(1, BOOTSTRAP.replace(ADDRESS, "https://github.com/somebody/rectified")),
+    ),
+]
+
+
+@pytest.mark.parametrize("rule", [*RULES, opens_with_the_bootstrap], ids=lambda rule: rule.__name__)
+def test_a_good_notebook_keeps_every_rule(rule):
+    assert rule(good()) == []
+
+
+@pytest.mark.parametrize(("rule", "breach"), BREACHES)
+def test_a_breach_is_seen(rule, breach):
+    notebook = copy.deepcopy(good())
+    breach(notebook)
+    assert rule(notebook) != []
+
+
+def test_every_rule_has_a_breach():
+    assert Counter(rule for rule, _ in BREACHES).keys() == {*RULES, opens_with_the_bootstrap}

@@ -1,0 +1,193 @@
+"""The built pages, offline: every link and anchor leads somewhere, and what the notebooks hold arrives.
+
+`make test` builds the site first. These tests read `_build/html` as it is.
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).parents[1]
+SITE = ROOT / "_build" / "html"
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+SOURCES = sorted(path for path in (ROOT / "chapters").iterdir() if path.suffix in {".md", ".ipynb"})
+NOTEBOOKS = [path for path in SOURCES if path.suffix == ".ipynb"]
+LINKS = {"a": "href", "link": "href", "img": "src", "script": "src", "source": "src", "iframe": "src"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def site():
+    if not (SITE / "index.html").exists():
+        pytest.fail("there is no site in _build/html: run `make book` first, or `make test`")
+
+
+@cache
+def parse(path: Path) -> BeautifulSoup:
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+def page(source: Path) -> BeautifulSoup:
+    return parse(SITE / "chapters" / f"{source.stem}.html")
+
+
+def article(source: Path) -> BeautifulSoup:
+    return page(source).find("article")
+
+
+def pages(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*.html") if "_static" not in path.relative_to(folder).parts)
+
+
+@cache
+def anchors(path: Path) -> frozenset[str]:
+    marked = parse(path).find_all(
+        lambda tag: tag.has_attr("id") or (tag.name == "a" and tag.has_attr("name"))
+    )
+    return frozenset(name for tag in marked for name in (tag.get("id"), tag.get("name")) if name)
+
+
+def broken_links(folder: Path, base: str) -> list[str]:
+    """Every link in the pages of a folder that leads nowhere inside it; an address under `base` means the folder."""
+    broken = []
+    for path in pages(folder):
+        for tag in parse(path).find_all(list(LINKS)):
+            address = tag.get(LINKS[tag.name], "").removeprefix(base)
+            parts = urlsplit(address)
+            if parts.scheme or parts.netloc or address in {"", "#"}:
+                continue
+            start = folder if address != tag.get(LINKS[tag.name]) else path.parent
+            target = (start / unquote(parts.path)).resolve() if parts.path else path
+            target = target / "index.html" if target.is_dir() else target
+            known = target.is_file() and target.is_relative_to(folder.resolve())
+            if not known or (
+                parts.fragment and target.suffix == ".html" and unquote(parts.fragment) not in anchors(target)
+            ):
+                broken.append(f"{path.relative_to(folder)}: {tag[LINKS[tag.name]]}")
+    return broken
+
+
+def figures(source: Path) -> list[str]:
+    """The words of each figure that a notebook stores."""
+    cells = nbformat.read(source, as_version=4).cells
+    stored = [
+        output.data
+        for cell in cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    return [" ".join(data["text/plain"].split()) for data in stored]
+
+
+def test_every_internal_link_and_anchor_leads_somewhere():
+    assert broken_links(SITE, CONFIG["html"]["baseurl"]) == []
+
+
+def test_every_source_has_its_page():
+    assert [
+        source.stem for source in SOURCES if not (SITE / "chapters" / f"{source.stem}.html").exists()
+    ] == []
+
+
+def test_the_site_opens_on_the_first_page():
+    refresh = parse(SITE / "index.html").find("meta", attrs={"http-equiv": "Refresh"})["content"]
+    assert (SITE / refresh.split("url=")[1]).is_file()
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_every_picture_has_words(source):
+    for image in page(source).find_all("img"):
+        alt = image.get("alt", "").strip()
+        assert alt, image["src"]
+        assert not re.search(r"\.(png|jpe?g|svg|gif)$|^\.\./|_images/", alt), (
+            f"{image['src']} is described by a file name"
+        )
+
+
+@pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda source: source.stem)
+def test_the_words_of_a_figure_are_its_alternative_text(source):
+    shown = [
+        image["alt"]
+        for output in article(source).select("div.cell_output")
+        for image in output.find_all("img")
+    ]
+    assert shown == figures(source)
+
+
+@pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda source: source.stem)
+def test_a_notebook_is_stamped_with_what_executed_it(source):
+    facts = nbformat.read(source, as_version=4).metadata["rectified"]
+    stamp = article(source).find("h1").find_next_sibling("p", class_="execution-stamp").text
+    assert f"Python {facts['python']}, torch {facts['torch']} and NumPy {facts['numpy']}" in stamp
+    assert re.search(rf"in {facts['seconds']} seconds? on {facts['threads']} threads?\.$", stamp)
+
+
+@pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda source: source.stem)
+def test_launch_buttons_lead_to_the_notebook(source):
+    owner_and_name = CONFIG["repository"]["url"].removeprefix("https://github.com/")
+    links = {link["href"] for link in page(source).find_all("a", href=True)}
+    assert (
+        f"https://colab.research.google.com/github/{owner_and_name}/blob/main/chapters/{source.name}" in links
+    )
+    assert (
+        f"https://mybinder.org/v2/gh/{owner_and_name}/main?urlpath=lab/tree/chapters/{source.name}" in links
+    )
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_no_markup_is_left_raw(source):
+    text = BeautifulSoup(str(article(source)), "html.parser")
+    for part in text.select("pre, code, .math, script, style"):
+        part.decompose()
+    raw = re.findall(r"\$\$|\\tag|\*\*|```|:::|\{[a-z-]+\}`|</?\w+[^<>]*>|\]\(", text.get_text())
+    assert raw == []
+    assert not text.select(".system-message, .problematic")
+
+
+@pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda source: source.stem)
+def test_numbered_equations_reach_the_page(source):
+    cells = [
+        cell.source for cell in nbformat.read(source, as_version=4).cells if cell.cell_type == "markdown"
+    ]
+    typed = re.findall(r"\\tag\{[^}]+\}", "\n".join(cells))
+    shown = [
+        tag
+        for block in article(source).select("div.math")
+        for tag in re.findall(r"\\tag\{[^}]+\}", block.text)
+    ]
+    assert shown == typed
+    assert len(set(shown)) == len(shown)
+
+
+@pytest.mark.parametrize(
+    ("link", "is_broken"),
+    [
+        ('<a href="b.html#there">', False),
+        ('<a href="sub/c.html">', False),
+        ('<a href="https://book.example/b.html#there">', False),
+        ('<a href="https://elsewhere.example/x#y">', False),
+        ('<a href="#here">', False),
+        ('<a href="#">', False),
+        ('<a href="b.html?q=1#there">', False),
+        ('<a href="b.html#gone">', True),
+        ('<a href="#gone">', True),
+        ('<a href="gone.html">', True),
+        ('<a href="https://book.example/gone.html">', True),
+        ('<a href="../outside.html">', True),
+        ('<img src="gone.png">', True),
+        ('<script src="gone.js"></script>', True),
+    ],
+)
+def test_a_broken_link_is_seen(tmp_path, link, is_broken):
+    (tmp_path / "outside.html").write_text("")
+    site = tmp_path / "site"
+    (site / "sub").mkdir(parents=True)
+    (site / "a.html").write_text(f'<p id="here">{link}</p>')
+    (site / "b.html").write_text('<p id="there"></p>')
+    (site / "sub" / "c.html").write_text('<a href="../a.html#here">')
+    assert bool(broken_links(site, "https://book.example/")) is is_broken
