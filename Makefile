@@ -42,7 +42,7 @@ test: $(READY) ## run everything that must hold: lint, a clean build of the site
 	$(BIN)/ruff format --check .
 	@$(render)
 	$(BIN)/python -m pytest tests chapters -n 2 --dist loadscope \
-	    --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg
+	    --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300
 
 execute: export TQDM_DISABLE := 1
 execute: $(READY) ## run all chapters, or the one of CHAPTER=…, and store their outputs
@@ -62,7 +62,8 @@ pins: ## resolve requirements.in anew, and write the versions into requirements.
 	{ sed -n '/^#/p; /^$$/q' requirements.txt; echo; \
 	  _build/pins/bin/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+[[:alnum:].]*$$//'; \
 	} > _build/requirements.txt
-	mv _build/requirements.txt requirements.txt
+	cmp --silent _build/requirements.txt requirements.txt || mv _build/requirements.txt requirements.txt
+	rm -rf _build/pins _build/requirements.txt
 
 clean: ## remove all that make has made, the environment included
 	rm -rf $(VENV) _build rectified.egg-info .pytest_cache .ruff_cache

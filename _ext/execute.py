@@ -6,6 +6,7 @@ cell and the traceback are reported, and the file stays as it was.
 """
 
 import argparse
+import base64
 import os
 import platform
 import sys
@@ -24,9 +25,11 @@ CHAPTERS = Path(__file__).parents[1] / "chapters"
 LEDGER = CHAPTERS / "claims.ipynb"
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 SECONDS_A_CELL = 600
+# A second thread gains up to two times on a quiet machine, and loses ten times on a busy one: these tensors are small.
+THREADS = 1
 
 
-def execute(path: Path, threads: int) -> str:
+def execute(path: Path) -> str:
     """Run one notebook from the top in a fresh kernel, replace the file, and return what went wrong, if anything."""
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNELSPEC})
@@ -43,7 +46,7 @@ def execute(path: Path, threads: int) -> str:
     )
     started = time.perf_counter()
     try:
-        client.execute(env={**os.environ, "OMP_NUM_THREADS": str(threads)})
+        client.execute(env={**os.environ, "OMP_NUM_THREADS": str(THREADS)})
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         return str(error)
     notebook.metadata["rectified"] = {
@@ -52,16 +55,30 @@ def execute(path: Path, threads: int) -> str:
         "torch": version("torch"),
         "numpy": version("numpy"),
         "seconds": round(time.perf_counter() - started),
-        "threads": threads,
+        "threads": THREADS,
     }
-    replace(path, nbformat.writes(notebook) + "\n")
+    replace(path, (nbformat.writes(notebook) + "\n").encode())
+    for name, picture in pictures(notebook).items():
+        replace(path.parent / name, picture)
     return ""
 
 
-def replace(path: Path, text: str) -> None:
+def pictures(notebook: nbformat.NotebookNode) -> dict[str, bytes]:
+    """Give the figures that other pages show: a cell's metadata ``picture`` says under which name, from its folder."""
+    return {
+        cell.metadata["picture"]: base64.b64decode(output.data["image/png"])
+        for cell in notebook.cells
+        if "picture" in cell.metadata
+        for output in cell.outputs
+        if "image/png" in output.get("data", {})
+    }
+
+
+def replace(path: Path, content: bytes) -> None:
     """Write a whole new file beside the old one first: a crash leaves one of the two, and never half of one."""
+    path.parent.mkdir(exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
+    part.write_bytes(content)
     os.replace(part, path)
 
 
@@ -69,10 +86,9 @@ def execute_all(paths: list[Path]) -> int:
     """Run the notebooks side by side, as many as there are processors, and return how many failed."""
     processors = os.cpu_count() or 1
     at_once = min(processors, len(paths))
-    threads = min(2, processors // at_once)
     failed = 0
     with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
-        runs = {pool.submit(execute, path, threads): path for path in paths}
+        runs = {pool.submit(execute, path): path for path in paths}
         for run in as_completed(runs):
             problem = run.result()
             failed += bool(problem)

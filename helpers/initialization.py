@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from helpers import activations
 
-__all__ = ["SCHEMES", "gain_of", "initialize", "linear_layers"]
+__all__ = ["SCHEMES", "checked_seed", "gain_of", "initialize", "linear_layers"]
 
 #: The schemes that `initialize` knows.
 SCHEMES: tuple[str, ...] = ("torch", "lecun", "xavier", "he", "orthogonal", "lsuv", "rai", "normal")
@@ -65,6 +65,32 @@ def gain_of(activation: str | Callable[[], nn.Module] | nn.Module) -> float:
     else:
         slope = 0.0
     return math.sqrt(2 / (1 + slope**2))
+
+
+def checked_seed(seed: int) -> int:
+    """Give a seed as a Python integer, if it is one.
+
+    Parameters
+    ----------
+    seed : int
+        A Python or NumPy integer.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If the seed is negative.
+    TypeError
+        If it is not an integer.
+    """
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool):
+        raise TypeError(f"a seed must be an integer, but is {seed!r}")
+    if seed < 0:
+        raise ValueError(f"a seed must be 0 or above, but is {seed}")
+    return int(seed)
 
 
 def linear_layers(model: nn.Module) -> list[tuple[str, nn.Linear]]:
@@ -128,8 +154,10 @@ def initialize(
     Raises
     ------
     ValueError
-        If the scheme is unknown, the model has no linear layer, or `gain`, `std` or `x` is missing, out of range or
-        given to a scheme that does not use it.
+        If the scheme or the activation is unknown, the model has no linear layer, the seed is negative, `gain`,
+        `std` or `x` is missing, out of range or given to a scheme that does not use it, or the model cannot take `x`.
+    TypeError
+        If the seed is not an integer.
 
     Notes
     -----
@@ -139,17 +167,19 @@ def initialize(
         raise ValueError(f"unknown initialisation scheme {scheme!r}; the schemes are {', '.join(SCHEMES)}")
     _check_option("gain", gain, scheme, used_by=("lecun", "xavier", "he", "orthogonal"))
     _check_option("std", std, scheme, used_by=("normal",), needed=True)
-    if (x is not None) != (scheme == "lsuv"):
-        raise ValueError(
-            f"the inputs x are for scheme 'lsuv', and needed there; scheme is {scheme!r}, x is {x!r}"
-        )
+    if scheme == "lsuv" and x is None:
+        raise ValueError("scheme 'lsuv' needs x, the inputs on which it measures")
+    if scheme != "lsuv" and x is not None:
+        raise ValueError(f"scheme {scheme!r} takes no x; it is for lsuv")
+    seed = checked_seed(seed)
+    suitable_gain = gain_of(activation)
     layers = linear_layers(model)
     if not layers:
         raise ValueError(
             f"initialize needs a model with at least one nn.Linear, but {type(model).__name__} has none"
         )
     if gain is None:
-        gain = gain_of(activation) if scheme in ("he", "orthogonal") else 1.0
+        gain = suitable_gain if scheme in ("he", "orthogonal") else 1.0
 
     # Not the seed itself: inputs drawn from torch.manual_seed(seed) would be correlated with the weights.
     generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
@@ -195,12 +225,12 @@ def _draw(layer: nn.Linear, scheme: str, gain: float, std: float | None, generat
     elif scheme == "rai":
         weight.normal_(0.0, _RAI_SCALE / math.sqrt(fan_in), generator=generator)
         bias_column = torch.randn(fan_out, generator=generator) * _RAI_SCALE / math.sqrt(fan_in)
-        rows = torch.cat([weight, bias_column[:, None].to(weight)], dim=1)
-        column = torch.randint(0, fan_in + 1, (fan_out, 1), generator=generator)
+        rows = weight if bias is None else torch.cat([weight, bias_column[:, None].to(weight)], dim=1)
+        column = torch.randint(0, rows.shape[1], (fan_out, 1), generator=generator)
         # The square root of a uniform number has the density 2x on [0, 1]: Beta(2, 1).
         positive = torch.rand(fan_out, 1, generator=generator).sqrt()
         rows.scatter_(1, column.to(rows.device), positive.to(rows))
-        weight.copy_(rows[:, :-1])
+        weight.copy_(rows[:, :fan_in])
         if bias is not None:
             bias.copy_(rows[:, -1])
 
@@ -215,7 +245,12 @@ def _scale_to_unit_variance(model: nn.Module, layers: list[tuple[str, nn.Linear]
         with layer.register_forward_hook(lambda module, inputs, output: seen.append(output)):
             for _ in range(_LSUV_STEPS):
                 seen.clear()
-                model(x)
+                try:
+                    model(x)
+                except RuntimeError as error:
+                    raise ValueError(
+                        f"lsuv: the model cannot take x of shape {tuple(x.shape)}: {error}"
+                    ) from error
                 if not seen:
                     raise ValueError(f"lsuv: layer {name!r} takes no part in the model's forward pass")
                 variance = seen[-1].var().item()

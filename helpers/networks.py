@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -87,7 +87,7 @@ def mlp(
         If a name is unknown, `hidden` is empty, a width is below 1, widths differ under `residual`, or the seed
         is negative.
     TypeError
-        If a width or the seed is not an integer, or the activation's factory returns no module.
+        If a width or the seed is not an integer, or the activation is neither a name nor a factory of modules.
 
     Notes
     -----
@@ -105,14 +105,12 @@ def mlp(
     hidden = _checked_widths(in_features, out_features, hidden)
     _check_name("norm", norm, NORMS)
     _check_name("residual", residual, RESIDUALS)
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool):
-        raise TypeError(f"seed must be an integer, but is {seed!r}")
-    if seed < 0:
-        raise ValueError(f"seed must be 0 or above, but is {seed}")
+    seed = initialization.checked_seed(seed)
     if residual is not None and len(set(hidden)) > 1:
         raise ValueError(f"residual={residual!r} needs hidden layers of one width, but hidden is {hidden}")
 
     with torch.random.fork_rng(devices=[]):  # nn.Linear draws default weights from the global generator
+        torch.default_generator.manual_seed(seed)  # for what `init` leaves as it is
         if residual is None:
             modules = _plain(in_features, hidden, activation, norm)
         else:
@@ -122,11 +120,12 @@ def mlp(
 
     for position, module in enumerate(model.modules()):
         if isinstance(module, activations.RReLU):
-            module.reseed(int(np.random.SeedSequence([seed, position]).generate_state(1)[0]))
+            stream = np.random.SeedSequence(seed, spawn_key=(position,))
+            module.reseed(int(stream.generate_state(1)[0]))
     if callable(init):
-        init(model, activation=activation, seed=int(seed))
+        init(model, activation=activation, seed=seed)
     else:
-        initialization.initialize(model, init, activation=activation, seed=int(seed))
+        initialization.initialize(model, init, activation=activation, seed=seed)
     if residual == "zero":
         for module in model.modules():
             if isinstance(module, ResidualBlock):
@@ -136,10 +135,8 @@ def mlp(
 
 
 def _checked_widths(in_features: int, out_features: int, hidden: Sequence[int]) -> list[int]:
-    if isinstance(hidden, int | np.integer):
-        raise TypeError(
-            f"hidden must be a sequence of widths, such as [{hidden}], but is the number {hidden}"
-        )
+    if not isinstance(hidden, Iterable):
+        raise TypeError(f"hidden must be a sequence of widths, such as [32, 32], but is {hidden!r}")
     widths = list(hidden)
     if not widths:
         raise ValueError("hidden must hold at least one width, such as [32], but is empty")

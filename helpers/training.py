@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -21,7 +23,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional
 from tqdm import tqdm
 
-from helpers import activations, networks
+from helpers import activations, initialization, networks
 from helpers.data import Dataset
 
 __all__ = ["OPTIMIZERS", "Runs", "data_order", "train"]
@@ -69,6 +71,9 @@ def data_order(seed: int, epoch: int, n_samples: int) -> Tensor:
 # A stack of networks
 
 
+_CONTAINERS = (nn.Sequential, networks.ResidualBlock)
+
+
 class _StackedLinear(nn.Module):
     """A linear layer of one network (under vmap) or of all (parameters with a leading axis), weight (..., in, out)."""
 
@@ -98,7 +103,13 @@ def _stack_linears(module: nn.Module, found: list[str], prefix: str = "") -> Non
             _stack_linears(child, found, f"{prefix}{name}.")
 
 
-_CONTAINERS = (nn.Sequential, networks.ResidualBlock)
+def _let_relus_overwrite(module: nn.Module, called_once: set[nn.Module]) -> None:
+    """Make each ReLU in place that directly follows a stacked linear layer, whose output nothing else needs."""
+    for container in module.modules():
+        if type(container) in _CONTAINERS:
+            for first, second in pairwise(container):
+                if type(first) is _StackedLinear and type(second) is nn.ReLU and second in called_once:
+                    second.inplace = True
 
 
 def _runs_stacked(module: nn.Module) -> bool:
@@ -165,6 +176,8 @@ class _Stack:
             _stack_linears(self.base, self._transposed)
         self._vmap = not _runs_stacked(self.base)
         self._activations = {layer.name: self.base.get_submodule(layer.name) for layer in layers}
+        calls = Counter(layer.name for layer in layers)
+        _let_relus_overwrite(self.base, {self._activations[name] for name, n in calls.items() if n == 1})
 
         parameters, buffers = stack_module_state(list(models))
         self.parameters = {
@@ -443,7 +456,8 @@ class Runs:
         - activation_rms: root mean square of the activations,
         - gradient_rms: root mean square, over samples and units, of the derivative of a sample's loss with
           respect to the pre-activations,
-        - weight_gradient_norm: norm of the mean loss's gradient with respect to the weights that feed the layer.
+        - weight_gradient_norm: norm of the mean loss's gradient with respect to the weights that feed the layer;
+          NaN where these are not trained, or there are none.
     """
 
     history: pd.DataFrame
@@ -569,6 +583,7 @@ def train(
     clip_norm: float | None = None,
     normalize_gradients: bool = False,
     warmup_steps: int = 0,
+    evaluate_every: int = 1,
     measure_every: int | None = None,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
@@ -580,8 +595,8 @@ def train(
     ----------
     builds : callable or mapping of str to callable
         ``build(seed=...)`` returns a network that maps (samples, n_features) to logits (samples, n_classes), of the
-        same architecture for every seed: ``functools.partial(networks.mlp, 40, 10, hidden=[32])``. A mapping
-        names several arms; one build alone is the arm "network".
+        same architecture for every seed: ``functools.partial(networks.mlp, 40, 10, hidden=[32])``. Parameters that
+        require no gradient stay as they are. A mapping names several arms; one build alone is the arm "network".
     dataset : Dataset
         What `data.load` gives.
     seeds : int or sequence of int
@@ -590,7 +605,7 @@ def train(
     lr : float or sequence of float
         The learning rates; each is tried with each seed.
     optimizer : {"sgd", "adam", "adamw", "rmsprop"}
-        As in `torch.optim`, with its defaults.
+        As in `torch.optim`, with its defaults but for `weight_decay`, which is 0 unless given.
     epochs : int
         Passes over the training split; the last partial batch of a pass is dropped.
     batch_size : int
@@ -609,6 +624,9 @@ def train(
         only its direction counts: the control that separates a small gradient from an uninformative one (chapter 1).
     warmup_steps : int
         The learning rate of step t = 1, 2, ... is multiplied by min(1, t / warmup_steps).
+    evaluate_every : int
+        Fills `Runs.history` before the first epoch, after each `evaluate_every` epochs and after the last. An
+        evaluation runs over two whole splits, a third or so of the time of an epoch.
     measure_every : int, optional
         Fills `Runs.layers` before the first step, after each `measure_every` steps and after the last; None: before
         the first and after the last.
@@ -625,8 +643,9 @@ def train(
     ------
     ValueError
         If a name is unknown, a number out of range, the seeds or rates are empty, repeated or negative, the
-        network does not fit the data, a build's architecture depends on its seed, or a network draws from the
-        global random generator (dropout, `torch.nn.RReLU`), so that its runs would not be reproducible.
+        network does not fit the data, a build's architecture depends on its seed, a network draws from the
+        global random generator (dropout, `torch.nn.RReLU`), so that its runs would not be reproducible, or a batch
+        normalisation has no running statistics.
     TypeError
         If a build is not callable or does not return a module, or an integer is something else.
 
@@ -651,6 +670,7 @@ def train(
         activation_penalty,
         clip_norm,
         warmup_steps,
+        evaluate_every,
         measure_every,
     )
     if not isinstance(dataset, Dataset):
@@ -703,7 +723,8 @@ def train(
                     step = (epoch - 1) * steps + batch + 1
                     if (measure_every and step % measure_every == 0) or step == epochs * steps:
                         recorder.record_layers(step)
-                recorder.record_epoch(epoch)
+                if epoch % evaluate_every == 0 or epoch == epochs:
+                    recorder.record_epoch(epoch)
             histories += recorder.history
             layers += recorder.layers
     return Runs(
@@ -788,17 +809,14 @@ def _checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
         if seeds < 1:
             raise ValueError(f"seeds must be at least 1, or a sequence of seeds, but is {seeds}")
         return tuple(range(seeds))
-    values = tuple(seeds)
+    if not isinstance(seeds, Iterable):
+        raise TypeError(f"seeds must be a number of seeds, or a sequence of seeds, but is {seeds!r}")
+    values = tuple(initialization.checked_seed(seed) for seed in seeds)
     if not values:
         raise ValueError("seeds must hold at least one seed, but is empty")
-    for seed in values:
-        if not isinstance(seed, int | np.integer) or isinstance(seed, bool):
-            raise TypeError(f"a seed must be an integer, but one is {seed!r}")
-        if seed < 0:
-            raise ValueError(f"a seed must be 0 or above, but one is {seed}")
     if len(set(values)) < len(values):
         raise ValueError(f"seeds must differ from each other, but are {values}")
-    return tuple(int(seed) for seed in values)
+    return values
 
 
 def _checked_rates(lr: float | Sequence[float]) -> tuple[float, ...]:
@@ -821,6 +839,7 @@ def _check_settings(
     activation_penalty: float,
     clip_norm: float | None,
     warmup_steps: int,
+    evaluate_every: int,
     measure_every: int | None,
 ) -> None:
     if optimizer not in OPTIMIZERS:
@@ -833,6 +852,7 @@ def _check_settings(
         ("epochs", epochs, 1),
         ("batch_size", batch_size, 1),
         ("warmup_steps", warmup_steps, 0),
+        ("evaluate_every", evaluate_every, 1),
         ("measure_every", 1 if measure_every is None else measure_every, 1),
     ]:
         if not isinstance(value, int | np.integer) or isinstance(value, bool):
@@ -877,6 +897,11 @@ def _checked_models(
             raise ValueError(
                 f"arm {arm!r}: module {name!r}, {module}, draws from the global random generator, so its runs "
                 "could not be repeated; for a randomised leaky ReLU use activations.make('rrelu')"
+            )
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not module.track_running_stats:
+            raise ValueError(
+                f"arm {arm!r}: module {name!r}, {module}, normalises by the samples it happens to be evaluated with; "
+                "leave track_running_stats on"
             )
     first = next(models[0].parameters())
     sample = dataset.x_train[:2].to(first.device, first.dtype)

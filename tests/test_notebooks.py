@@ -5,6 +5,7 @@ so that none of them can pass by accident.
 """
 
 import ast
+import base64
 import copy
 import re
 import sys
@@ -241,6 +242,19 @@ def test_cells_that_are_not_compared_are_listed():
         path.stem: sum("nbval-ignore-output" in tags(cell) for cell in read(path).cells) for path in NOTEBOOKS
     }
     assert {name: count for name, count in counts.items() if count} == IGNORED
+
+
+def test_pictures_on_other_pages_are_the_figures_of_their_chapter():
+    pictures = {
+        FOLDER / cell.metadata["picture"]: [
+            form["image/png"] for form in forms(new_notebook(cells=[cell])) if "image/png" in form
+        ]
+        for path in CHAPTERS
+        for cell in code_cells(read(path))
+        if "picture" in cell.metadata
+    }
+    for path, (png,) in pictures.items():
+        assert path.read_bytes() == base64.b64decode(png), f"{path.name} is not from the last `make execute`"
 
 
 def test_every_claim_of_a_written_chapter_is_settled():

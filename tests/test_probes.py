@@ -5,6 +5,7 @@ import doctest
 import gc
 import math
 import weakref
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -342,6 +343,24 @@ def test_activations_called_as_functions_are_listed():
         probe.model(numbers(5, 3))
     assert probe.unseen == {"1": "Functional calls relu, sigmoid, tanh"}
     assert list(probe.activations) == ["1.activation"]
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (torch.relu_, "relu"),
+        (functional.elu_, "elu"),
+        (lambda z: functional.threshold(z, 0.0, 0.0), "threshold"),
+    ],
+)
+def test_functions_are_listed_without_their_underscores(function: Callable, name: str):
+    class Wrapped(nn.Module):
+        def forward(self, z: Tensor) -> Tensor:
+            return function(z)
+
+    with Probe(Wrapped()) as probe:
+        probe.model(numbers(5, 3))
+    assert probe.unseen == {"": f"Wrapped calls {name}"}
 
 
 def test_functions_outside_of_the_model_are_not_listed():

@@ -130,12 +130,13 @@ def test_a_notebook_is_stamped_with_what_executed_it(source):
 @pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda source: source.stem)
 def test_launch_buttons_lead_to_the_notebook(source):
     owner_and_name = CONFIG["repository"]["url"].removeprefix("https://github.com/")
+    branch = CONFIG["repository"]["branch"]
     links = {link["href"] for link in page(source).find_all("a", href=True)}
     assert (
-        f"https://colab.research.google.com/github/{owner_and_name}/blob/main/chapters/{source.name}" in links
+        f"https://colab.research.google.com/github/{owner_and_name}/blob/{branch}/chapters/{source.name}" in links
     )
     assert (
-        f"https://mybinder.org/v2/gh/{owner_and_name}/main?urlpath=lab/tree/chapters/{source.name}" in links
+        f"https://mybinder.org/v2/gh/{owner_and_name}/{branch}?urlpath=lab/tree/chapters/{source.name}" in links
     )
 
 
