@@ -11,7 +11,7 @@ import copy
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -42,6 +42,8 @@ _LAYER_METRICS = (
     "gradient_rms",
     "weight_gradient_norm",
 )
+
+_LAYER_COLUMNS = ("arm", "lr", "seed", "epoch", "step", "layer", *_LAYER_METRICS)
 
 Build = Callable[..., nn.Module]
 
@@ -422,12 +424,15 @@ class _Optimizer:
 
 
 def _unit(gradients: Tensor) -> Tensor:
-    """Divide each network's gradient by its norm; scaled by its largest entry first, so that nothing underflows."""
+    """Divide each network's gradient by its norm; where squares would underflow, scale by the largest entry first."""
     flat = gradients.flatten(1)
-    largest = flat.abs().amax(dim=1, keepdim=True)
-    flat = flat / torch.where(largest == 0, 1.0, largest)
     norm = flat.norm(dim=1, keepdim=True)
-    return (flat / torch.where(norm == 0, 1.0, norm)).view_as(gradients)
+    if (norm < torch.finfo(flat.dtype).tiny ** 0.25).any():
+        largest = flat.abs().amax(dim=1, keepdim=True)
+        flat = flat / torch.where(largest == 0, 1.0, largest)
+        norm = flat.norm(dim=1, keepdim=True)
+        norm = torch.where(norm == 0, 1.0, norm)
+    return (flat / norm).view_as(gradients)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -629,7 +634,7 @@ def train(
         evaluation runs over two whole splits, a third or so of the time of an epoch.
     measure_every : int, optional
         Fills `Runs.layers` before the first step, after each `measure_every` steps and after the last; None: before
-        the first and after the last.
+        the first and after the last; 0: not at all, which leaves it empty.
     dtype, device
         Of the parameters and the data.
     progress : bool
@@ -691,7 +696,10 @@ def train(
     steps = n_samples // batch_size
     histories, layers = [], []
     silence = {} if progress else {"disable": True}  # given only then: else tqdm reads TQDM_DISABLE
-    with tqdm(total=len(arms) * epochs * steps, leave=False, delay=1, mininterval=0.5, **silence) as bar:
+    with (
+        _flushed_denormals(),
+        tqdm(total=len(arms) * epochs * steps, leave=False, delay=1, mininterval=0.5, **silence) as bar,
+    ):
         for arm, stack in stacks.items():
             bar.set_description(arm, refresh=False)
             recorder = _Recorder(_index_frame(arm, rates, seeds), stack, splits, steps)
@@ -706,7 +714,8 @@ def train(
                 warmup_steps=warmup_steps,
             )
             recorder.record_epoch(0)
-            recorder.record_layers(0)
+            if measure_every != 0:
+                recorder.record_layers(0)
             for epoch in range(1, epochs + 1):
                 orders = torch.stack([data_order(seed, epoch, n_samples) for seed in seeds]).to(device)
                 for batch in range(steps):
@@ -721,7 +730,9 @@ def train(
                     optimize.step(gradients)
                     bar.update()
                     step = (epoch - 1) * steps + batch + 1
-                    if (measure_every and step % measure_every == 0) or step == epochs * steps:
+                    if measure_every != 0 and (
+                        step == epochs * steps or (measure_every and step % measure_every == 0)
+                    ):
                         recorder.record_layers(step)
                 if epoch % evaluate_every == 0 or epoch == epochs:
                     recorder.record_epoch(epoch)
@@ -729,12 +740,23 @@ def train(
             layers += recorder.layers
     return Runs(
         history=pd.concat(histories, ignore_index=True),
-        layers=pd.concat(layers, ignore_index=True),
+        layers=pd.concat(layers, ignore_index=True) if layers else pd.DataFrame(columns=list(_LAYER_COLUMNS)),
         _dataset=dataset,
         _stacks=stacks,
         _rates=rates,
         _seeds=seeds,
     )
+
+
+@contextmanager
+def _flushed_denormals() -> Iterator[None]:
+    """Let numbers below 1e-38 be zero meanwhile: vanishing gradients are full of them, and they take far longer."""
+    before = (torch.tensor(1e-40) * 1).item() == 0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
 
 
 def _gradients(
@@ -853,7 +875,7 @@ def _check_settings(
         ("batch_size", batch_size, 1),
         ("warmup_steps", warmup_steps, 0),
         ("evaluate_every", evaluate_every, 1),
-        ("measure_every", 1 if measure_every is None else measure_every, 1),
+        ("measure_every", 0 if measure_every is None else measure_every, 0),
     ]:
         if not isinstance(value, int | np.integer) or isinstance(value, bool):
             raise TypeError(f"{name} must be an integer, but is {value!r}")

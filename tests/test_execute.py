@@ -45,12 +45,12 @@ def test_outputs_and_facts_are_stored_and_timing_is_not(execution, write):
     cells = notebook.cells[1:]
     assert [cell.execution_count for cell in cells] == [1, 2, 3]
     assert all("execution" not in cell.metadata for cell in cells)
-    assert cells[1].outputs[0].text == "2\n"
+    assert cells[1].outputs[0].text == f"{execution.THREADS}\n"
     assert cells[2].outputs[0].data["text/plain"] == repr(str(path.parent))
     assert notebook.metadata.kernelspec == execution.KERNELSPEC
     assert set(notebook.metadata) == {"kernelspec", "language_info", "rectified"}
     facts = notebook.metadata.rectified
-    assert facts.threads == 1
+    assert facts.threads == execution.THREADS
     assert facts.seconds >= 0
     assert date.fromisoformat(facts.executed)
     assert all(facts[package] for package in ("python", "torch", "numpy"))
@@ -67,6 +67,18 @@ def test_a_notebook_that_raises_is_reported_and_left_as_it_was(execution, write)
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_figure_that_other_pages_show_is_written_beside_the_notebook(execution, write):
+    path = write(
+        "from IPython.display import display\n"
+        "display({'image/png': 'AAEC', 'text/plain': 'A figure.'}, raw=True)"
+    )
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].metadata["picture"] = "images/figure.png"
+    nbformat.write(notebook, path)
+    assert execution.execute(path) == ""
+    assert (path.parent / "images" / "figure.png").read_bytes() == b"\x00\x01\x02"
+
+
 def test_a_failed_write_leaves_the_notebook_as_it_was(execution, write, monkeypatch):
     path = write("x = 0")
     before = path.read_bytes()
@@ -76,7 +88,7 @@ def test_a_failed_write_leaves_the_notebook_as_it_was(execution, write, monkeypa
 
     monkeypatch.setattr(execution.os, "replace", fail)
     with pytest.raises(OSError, match="no space left"):
-        execution.replace(path, "half of a notebook")
+        execution.replace(path, b"half of a notebook")
     assert path.read_bytes() == before
 
 

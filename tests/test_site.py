@@ -133,10 +133,12 @@ def test_launch_buttons_lead_to_the_notebook(source):
     branch = CONFIG["repository"]["branch"]
     links = {link["href"] for link in page(source).find_all("a", href=True)}
     assert (
-        f"https://colab.research.google.com/github/{owner_and_name}/blob/{branch}/chapters/{source.name}" in links
+        f"https://colab.research.google.com/github/{owner_and_name}/blob/{branch}/chapters/{source.name}"
+        in links
     )
     assert (
-        f"https://mybinder.org/v2/gh/{owner_and_name}/{branch}?urlpath=lab/tree/chapters/{source.name}" in links
+        f"https://mybinder.org/v2/gh/{owner_and_name}/{branch}?urlpath=lab/tree/chapters/{source.name}"
+        in links
     )
 
 

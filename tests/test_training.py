@@ -337,6 +337,23 @@ def test_measure_every_gives_rows_by_step():
     assert runs.layers.query("step == 15").epoch.unique() == pytest.approx([0.75])
 
 
+@pytest.mark.parametrize("flushed", [False, True])
+def test_denormal_numbers_are_treated_as_before_when_training_is_over(flushed):
+    assert torch.set_flush_denormal(flushed)
+    try:
+        training.train(build(), DATASET, seeds=1, lr=0.1, epochs=1, batch_size=BATCH)
+        assert ((torch.tensor(1e-40) * 1).item() == 0) is flushed
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_measure_every_zero_leaves_the_layers_empty_with_their_columns():
+    runs = training.train(build(), DATASET, seeds=1, lr=0.1, epochs=1, batch_size=BATCH, measure_every=0)
+    measured = training.train(build(), DATASET, seeds=1, lr=0.1, epochs=1, batch_size=BATCH)
+    assert runs.layers.empty
+    assert list(runs.layers) == list(measured.layers)
+
+
 def test_evaluate_every_keeps_the_first_and_the_last_epoch():
     runs = training.train(build(), DATASET, seeds=1, lr=0.1, epochs=5, batch_size=BATCH, evaluate_every=2)
     assert list(runs.history.epoch) == [0, 2, 4, 5]
@@ -463,7 +480,7 @@ def test_progress_can_be_silenced_and_leaves_nothing_on_stdout(capsys):
         ({"activation_penalty": -0.1}, ValueError, ["activation_penalty"]),
         ({"clip_norm": 0.0}, ValueError, ["clip_norm"]),
         ({"warmup_steps": -1}, ValueError, ["warmup_steps"]),
-        ({"measure_every": 0}, ValueError, ["measure_every"]),
+        ({"measure_every": -1}, ValueError, ["measure_every"]),
         ({"evaluate_every": 0}, ValueError, ["evaluate_every"]),
         ({"builds": {}}, ValueError, ["empty"]),
         ({"builds": nn.Linear(6, 3)}, TypeError, ["build(seed=...)"]),
