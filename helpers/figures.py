@@ -225,7 +225,6 @@ def show(figure: Figure, *, alt: str, caption: str) -> None:
         dpi=_PIXELS_PER_INCH * _RESOLUTION,
         facecolor=figure.get_facecolor(),
         metadata={"Software": None},
-        pil_kwargs={"optimize": True},
     )
     plt.close(figure)
     display(
