@@ -20,7 +20,7 @@ __all__ = ["SCHEMES", "checked_seed", "gain_of", "initialize", "linear_layers"]
 #: The schemes that `initialize` knows.
 SCHEMES: tuple[str, ...] = ("torch", "lecun", "xavier", "he", "orthogonal", "lsuv", "rai", "normal")
 
-# Standard deviation of the Gaussian part of RAI, times sqrt(fan-in): Lu et al. 2020, section 4, for ReLU.
+# Standard deviation of the Gaussian part of RAI, times sqrt(fan-in): Lu et al. 2020, for ReLU.
 _RAI_SCALE = 0.6007
 _LSUV_TOLERANCE = 0.01
 _LSUV_STEPS = 10
@@ -48,7 +48,7 @@ def gain_of(activation: str | Callable[[], nn.Module] | nn.Module) -> float:
 
     Notes
     -----
-    Source: He, Zhang, Ren & Sun 2015, arXiv:1502.01852, eq. 15. Explained in chapters 1 and 6.
+    Source: He, Zhang, Ren & Sun 2015, arXiv:1502.01852. Explained in chapters 1 and 6.
     """
     if isinstance(activation, str):
         activation = activations.make(activation)
@@ -131,14 +131,14 @@ def initialize(
 
         - ``"torch"``: what `torch.nn.Linear` does by default, weights and biases from U(-1/√n, 1/√n). The weights'
           variance is 1/(3n), so this is neither He's nor Xavier's scheme (chapter 2).
-        - ``"lecun"``: N(0, g²/n), with g = 1 (LeCun et al. 1998, section 4.6).
+        - ``"lecun"``: N(0, g²/n), with g = 1 (LeCun et al. 1998).
         - ``"xavier"``: U(-l, l) with l = g √(6/(n + m)), with g = 1 (Glorot & Bengio 2010, eq. 16).
-        - ``"he"``: N(0, g²/n), with g from the activation (He et al. 2015, eqs. 10 and 15).
+        - ``"he"``: N(0, g²/n), with g from the activation (He et al. 2015, eq. 10).
         - ``"orthogonal"``: g times a random orthonormal matrix, with g from the activation (Saxe et al. 2014).
         - ``"lsuv"``: orthonormal, then each layer in turn is scaled until its output on `x` has variance 1
           (Mishkin & Matas 2016).
         - ``"rai"``: randomised asymmetric: N(0, 0.6007²/n) with one entry of each row of (weights, bias) drawn
-          from Beta(2, 1) instead (Lu, Shin, Su & Karniadakis 2020, section 4).
+          from Beta(2, 1) instead (Lu, Shin, Su & Karniadakis 2020).
         - ``"normal"``: N(0, std²).
     activation : str, callable or torch.nn.Module
         The hidden layers' activation, which decides the gain where `gain` is None.

@@ -216,7 +216,7 @@ def dormant_units(h: Tensor, tau: float) -> Tensor:
 
     .. math:: s_i = \frac{E_x |h_i(x)|}{\frac{1}{H} \sum_k E_x |h_k(x)|} \le \tau
 
-    for the H units of its layer. Source: Sokar et al. 2023, arXiv:2302.12902, definition 3.1. Explained in
+    for the H units of its layer. Source: Sokar et al. 2023, arXiv:2302.12902. Explained in
     chapter 4.
 
     Examples
@@ -559,7 +559,7 @@ def effective_rank(h: Tensor) -> float:
 
     .. math:: \exp\left(-\sum_k p_k \ln p_k\right), \qquad p_k = \sigma_k \Big/ \sum_j \sigma_j
 
-    Source: Roy & Vetterli 2007, EUSIPCO, definition 1. Explained in chapter 4: a network whose inputs collapse
+    Source: Roy & Vetterli 2007, EUSIPCO. Explained in chapter 4: a network whose inputs collapse
     onto one direction has effective rank 1.
 
     Examples

@@ -439,7 +439,7 @@ def _unit(gradients: Tensor) -> Tensor:
 # The result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Runs:
     """What came of a training: every run's course as tidy frames, and its network.
 

@@ -1,0 +1,20 @@
+"""What all tests share: no window opens for a figure, and nbval runs the chapters as the book wants it."""
+
+from collections.abc import Generator
+
+import matplotlib
+import pytest
+
+matplotlib.use("agg")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator:
+    """Start nbval's kernels without progress bars; leave ``text/html``, which may hold random ids, uncompared."""
+    notebook = item.parent
+    if not hasattr(notebook, "skip_compare"):
+        return (yield)
+    notebook.skip_compare = {*notebook.skip_compare, "text/html"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TQDM_DISABLE", "1")
+        return (yield)
