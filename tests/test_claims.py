@@ -81,7 +81,7 @@ def test_settle_shows_the_verdict_in_every_form_of_its_output(displayed, holds, 
     assert output[claims.MIME]["verdict"] == verdict
     assert f'class="admonition claim {kind}"' in output["text/markdown"]
     assert claims.CLAIMS["sigmoid-quarter"].wording in output["text/markdown"]
-    assert "[UvA tutorials](https:" in output["text/markdown"]
+    assert "[UvA tutorial 3](https:" in output["text/markdown"]
     assert verdict in re.sub("<[^>]*>", "", output["text/markdown"])
 
 
@@ -198,7 +198,7 @@ def test_what_settle_leaves_is_what_the_ledger_reads(displayed, tmp_path):
     assert row["verdict"] == "holds if the weights are small"
     assert row["evidence"] == f"{GOOD.text}; {SEEDED.text}"
     assert row["n"] == "10"
-    assert row["source"] == "UvA tutorials, Dive into Deep Learning"
+    assert row["source"] == "UvA tutorial 3, Dive into Deep Learning"
 
 
 def test_claims_that_no_chapter_settles_are_open(tmp_path):
