@@ -266,7 +266,7 @@ def _box(claim: Claim, verdict: str, checks: tuple[Check, ...]) -> str:
     met_in = ", ".join(SOURCES[key].link for key in claim.source)
     return "\n".join(
         [
-            f'<div class="admonition claim {_kind(verdict)}">',
+            f'<div class="admonition claim {_kind(verdict)}" id="claim-{claim.id}">',
             '<p class="admonition-title">Claim</p>',
             "",
             f"*{claim.wording}* (Met in: {met_in}.)",
