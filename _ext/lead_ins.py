@@ -19,7 +19,7 @@ class LeadIns(SphinxPostTransform):
     def run(self, **_: object) -> None:
         """Visit each paragraph of a notebook's text, computed ones included."""
         for paragraph in self.document.findall(nodes.paragraph):
-            label = paragraph.next_node(descend=True)
+            label = next((child for child in paragraph if child.astext()), None)
             if not isinstance(label, nodes.strong) or isinstance(paragraph.parent, nodes.list_item):
                 continue
             words = label.astext()
