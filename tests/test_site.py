@@ -19,7 +19,8 @@ from docutils.utils import new_document
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "_build" / "html"
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-SOURCES = sorted(path for path in (ROOT / "chapters").iterdir() if path.suffix in {".md", ".ipynb"})
+FOLDERS = [ROOT / "chapters", ROOT / "chapters" / "reference"]
+SOURCES = sorted(path for folder in FOLDERS for path in folder.iterdir() if path.suffix in {".md", ".ipynb"})
 NOTEBOOKS = [path for path in SOURCES if path.suffix == ".ipynb"]
 LINKS = {"a": "href", "link": "href", "img": "src", "script": "src", "source": "src", "iframe": "src"}
 
@@ -35,8 +36,12 @@ def parse(path: Path) -> BeautifulSoup:
     return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
 
+def built(source: Path) -> Path:
+    return SITE / source.relative_to(ROOT).with_suffix(".html")
+
+
 def page(source: Path) -> BeautifulSoup:
-    return parse(SITE / "chapters" / f"{source.stem}.html")
+    return parse(built(source))
 
 
 def article(source: Path) -> BeautifulSoup:
@@ -92,9 +97,7 @@ def test_every_internal_link_and_anchor_leads_somewhere():
 
 
 def test_every_source_has_its_page():
-    assert [
-        source.stem for source in SOURCES if not (SITE / "chapters" / f"{source.stem}.html").exists()
-    ] == []
+    assert [source.name for source in SOURCES if not built(source).exists()] == []
 
 
 def test_the_site_opens_on_the_first_page():
@@ -148,7 +151,7 @@ def test_launch_buttons_lead_to_the_notebook(source):
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 def test_no_markup_is_left_raw(source):
     text = BeautifulSoup(str(article(source)), "html.parser")
-    for part in text.select("pre, code, .math, script, style"):
+    for part in text.select("pre, code, dt, .math, script, style"):
         part.decompose()
     raw = re.findall(r"\$\$|\\tag|\*\*|```|:::|\{[a-z-]+\}`|</?\w+[^<>]*>|\]\(", text.get_text())
     assert raw == []
