@@ -1,7 +1,7 @@
 """Sphinx extension: what a page loads comes from the site, and only what it needs.
 
-MathJax lies in `_vendor`, which is copied beside the other static files. `sphinx_thebe`, which Jupyter Book always
-loads and this book never uses, adds nothing to the pages. Files that no page asks for are not published.
+MathJax and the faces lie in `_vendor`, which is copied beside the other static files. `sphinx_thebe`, which Jupyter
+Book always loads and this book never uses, adds nothing to the pages. Files that no page asks for are not published.
 """
 
 import re
@@ -16,6 +16,12 @@ VENDOR = Path(__file__).parents[1] / "_vendor"
 #: All of TeX that MathJax knows, so that it never looks for an extension; MathML beside each formula for screen
 #: readers; and no menu, which would make every formula a stop of the Tab key.
 MATHJAX = {"loader": {"load": ["input/tex-full", "output/chtml", "a11y/assistive-mml"]}}
+
+#: The faces that every page opens with. Asked for at once, they are there before the first line is drawn.
+FACES = [
+    "source-serif-4/source-serif-4-latin-wght-normal.woff2",
+    "source-sans-3/source-sans-3-latin-wght-normal.woff2",
+]
 
 #: In `_static`, what only developers or other languages need.
 UNUSED = [
@@ -32,6 +38,12 @@ def serve_mathjax(app: Sphinx, config: Config) -> None:
     config.html_static_path.append(str(VENDOR))
     config.mathjax_path = "mathjax/startup.js"
     config.mathjax3_config = MATHJAX
+
+
+def ask_for_faces(app: Sphinx) -> None:
+    """Name the faces in the head of every page."""
+    for face in FACES:
+        app.add_css_file(face, rel="preload", type="font/woff2", **{"as": "font", "crossorigin": "anonymous"})
 
 
 def keep_mathjax_to_formulas(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
@@ -73,6 +85,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Change the configuration once all extensions are there, and the finished site before others measure it."""
     app.connect("config-inited", serve_mathjax)
     app.connect("config-inited", leave_out_thebe)
+    app.connect("builder-inited", ask_for_faces)
     app.connect("html-page-context", keep_mathjax_to_formulas, priority=900)
     app.connect("build-finished", remove_unused)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

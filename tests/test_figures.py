@@ -285,7 +285,9 @@ def test_a_setting_of_the_chart_wins_over_the_theme(displayed):
 
 def test_two_thousand_rows_are_accepted_and_one_more_is_not(displayed):
     assert explored(displayed, dial(2000))
-    with pytest.raises(ValueError, match=r"the chart carries 2001 rows; at most 2000 .* summarise over seeds"):
+    with pytest.raises(
+        ValueError, match=r"the chart carries 2001 rows; at most 2000 .* summarise over seeds"
+    ):
         figures.explore(dial(2001), **WORDS)
 
 
