@@ -71,7 +71,7 @@ SOURCES, CLAIMS = _read()
 def settle(claim_id: str, *, holds: bool, condition: str = "", checks: Sequence[Check]) -> None:
     """Show the verdict on a claim with its evidence, and leave a record of it for the ledger.
 
-    The verdict is "holds", "holds if <condition>" or "fails as stated". Where a check does not agree with the
+    The verdict is "holds", "holds if" and the condition, or "fails as stated". Where a check does not agree with the
     book, the box says so, and comparing it with the stored one fails; it is no exception, so that a reader
     can change an experiment and see what happens.
 
@@ -266,7 +266,7 @@ def _box(claim: Claim, verdict: str, checks: tuple[Check, ...]) -> str:
     met_in = ", ".join(SOURCES[key].link for key in claim.source)
     return "\n".join(
         [
-            f'<div class="admonition claim {_kind(verdict)}">',
+            f'<div class="admonition claim {_kind(verdict)}" id="claim-{claim.id}">',
             '<p class="admonition-title">Claim</p>',
             "",
             f"*{claim.wording}* (Met in: {met_in}.)",

@@ -46,11 +46,6 @@ class Dataset:
     image_shape : tuple of int
         Shape that one row of x has as an image, (28, 28) for example; (d,) where it is none.
 
-    Attributes
-    ----------
-    n_features : int
-        The length d of an input.
-
     Raises
     ------
     TypeError
@@ -119,7 +114,7 @@ class Dataset:
 
     @property
     def n_features(self) -> int:
-        """The length d of an input."""
+        """The length d of an input: an int."""
         return self.x_train.shape[1]
 
     def __repr__(self) -> str:

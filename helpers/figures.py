@@ -1,19 +1,25 @@
 """The book's theme, the colour of each activation, and the display of a figure with its words.
 
-Chapters plot tidy frames with seaborn and hand the figure to `show`. A figure is light on every page, so that
-one picture serves the light and the dark site.
+Chapters plot tidy frames with seaborn and hand the figure to `show`, or with Altair, where the reader is to turn
+the dials, and hand the chart to `explore`. A figure is light on every page, so that one picture serves the light
+and the dark site.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import altair
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn
+from altair.utils.html import spec_to_html
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
@@ -21,6 +27,7 @@ from matplotlib.figure import Figure
 
 __all__ = [
     "DASHES",
+    "EXPLORABLE",
     "HEALTHY",
     "INK",
     "LABELS",
@@ -29,6 +36,7 @@ __all__ = [
     "PAPER",
     "REFERENCE",
     "THEORY",
+    "explore",
     "label_lines",
     "show",
     "use_theme",
@@ -127,6 +135,34 @@ REFERENCE: dict[str, Any] = {"color": "#8d8779", "linewidth": 1.0, "linestyle": 
 #: What a healthy network shows, as a band: ``axes.axhspan(0.5, 2, **HEALTHY)``.
 HEALTHY: dict[str, Any] = {"color": "#8d8779", "alpha": 0.14, "linewidth": 0, "zorder": 0}
 
+#: The form in which `explore` stores a chart. JupyterLab draws it by itself, without a network. Its renderer is that
+#: of Vega-Lite 5, so charts keep to what versions 5 and 6 draw alike.
+EXPLORABLE = "application/vnd.vegalite.v5+json"
+_SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+_ROWS = 2000
+_DIGITS = 3
+_CHART_THEME: dict[str, Any] = {
+    "background": PAPER,
+    "padding": 10,
+    "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
+    "view": {"stroke": None},
+    "title": {"anchor": "start", "color": INK, "fontSize": 15, "fontWeight": 700, "offset": 10},
+    "axis": {
+        "domainColor": "#a9a395",
+        "gridColor": "#e9e5db",
+        "labelColor": INK,
+        "labelFontSize": 12,
+        "labelOverlap": True,
+        "tickColor": "#a9a395",
+        "titleColor": INK,
+        "titleFontSize": 13,
+        "titleFontWeight": "normal",
+    },
+    "legend": {"labelColor": INK, "labelFontSize": 12, "titleColor": INK, "titleFontSize": 12},
+    "line": {"strokeWidth": 2.2},
+    "text": {"color": INK, "fontSize": 13},
+}
+
 _MAIN = ("relu", "sigmoid", "tanh", "gelu", "leaky_relu", "softplus")
 _PIXELS_PER_INCH = 100
 _RESOLUTION = 2
@@ -209,13 +245,7 @@ def show(figure: Figure, *, alt: str, caption: str) -> None:
             f"show needs a matplotlib Figure, but was given {type(figure).__name__}; "
             "axes and seaborn grids keep theirs in .figure"
         )
-    for name, text in (("alt", alt), ("caption", caption)):
-        if not isinstance(text, str):
-            raise TypeError(f"{name} must be a string, but was given {text!r}")
-        if not text.strip():
-            raise ValueError(f"{name} is empty; say in words what the figure shows")
-    if not caption.startswith("**Figure"):
-        raise ValueError(f"a caption opens with '**Figure 1.2.**', but was given {caption!r}")
+    _check_words(alt, caption)
     _lay_out(figure)
     width, height = (round(inches * _PIXELS_PER_INCH) for inches in figure.get_size_inches())
     png = io.BytesIO()
@@ -232,10 +262,67 @@ def show(figure: Figure, *, alt: str, caption: str) -> None:
         metadata={"image/png": {"width": width, "height": height}},
         raw=True,
     )
-    display(
-        {"text/markdown": f'<div class="figure-caption">\n\n{caption}\n\n</div>', "text/plain": caption},
-        raw=True,
+    _display_caption(caption)
+
+
+def explore(chart: altair.TopLevelMixin, *, alt: str, caption: str) -> None:
+    """Display an Altair chart with sliders and menus, in the book's theme, with its words and its caption.
+
+    The chart works wherever the chapter is read: on the site, with no kernel and no network; in JupyterLab; in
+    Colab. It is as wide as the page, and carries its data with it, rounded to three significant digits. As in
+    `show`, the text alternative is its ``text/plain``: what a reader who cannot see the chart gets, and what tests
+    compare. A text mark in a layer named ``"readout"`` is also read out, on the site, whenever a control is moved.
+
+    Parameters
+    ----------
+    chart : altair.Chart or altair.LayerChart
+        Of one view. At least one of its parameters is bound to a control (``bind=altair.binding_range(...)``), each
+        control has a ``name`` that says in words what it sets, and its data have at most 2000 rows.
+    alt : str
+        What the chart shows, in which state it opens, and the numbers that matter.
+    caption : str
+        Markdown that opens with ``**Figure``, as in "**Figure 2.1.** What to try."
+
+    Raises
+    ------
+    ValueError
+        If there is no control or one has no name, there are too many rows, the data lie at an address, or `alt` or
+        `caption` is empty or the caption does not open with ``**Figure``.
+    TypeError
+        If `chart` is no Altair chart, or `alt` or `caption` no string.
+    """
+    if not isinstance(chart, altair.TopLevelMixin):
+        raise TypeError(
+            f"explore needs an Altair chart, but was given {type(chart).__name__}; figures.show takes "
+            "matplotlib's figures"
+        )
+    _check_words(alt, caption)
+    with altair.data_transformers.enable("default", max_rows=None):
+        spec = chart.to_dict()
+    _check_controls(spec)
+    _check_data(spec)
+    spec = _rounded(spec) | {
+        "$schema": _SCHEMA,
+        "description": alt,
+        "width": "container",
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "config": _CHART_THEME
+        | {key: value for key, value in spec.get("config", {}).items() if key != "view"},
+    }
+    name = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:12]
+    html = spec_to_html(
+        spec,
+        mode="vega-lite",
+        vega_version=altair.VEGA_VERSION,
+        vegaembed_version=altair.VEGAEMBED_VERSION,
+        vegalite_version=altair.VEGALITE_VERSION,
+        fullhtml=False,
+        output_div=f"explorable-{name}",
+        template="universal",
+        embed_options={"actions": False, "renderer": "svg"},
     )
+    display({EXPLORABLE: spec, "text/html": html, "text/plain": alt}, raw=True)
+    _display_caption(caption)
 
 
 def label_lines(axes: Axes, palette: Mapping[str, str] = PALETTE) -> None:
@@ -292,6 +379,82 @@ def label_lines(axes: Axes, palette: Mapping[str, str] = PALETTE) -> None:
         )
     if axes.get_legend() is not None:
         axes.get_legend().remove()
+
+
+def _check_words(alt: str, caption: str) -> None:
+    """Insist on a text alternative and on a caption that is numbered."""
+    for name, text in (("alt", alt), ("caption", caption)):
+        if not isinstance(text, str):
+            raise TypeError(f"{name} must be a string, but was given {text!r}")
+        if not text.strip():
+            raise ValueError(f"{name} is empty; say in words what the figure shows")
+    if not caption.startswith("**Figure"):
+        raise ValueError(f"a caption opens with '**Figure 1.2.**', but was given {caption!r}")
+
+
+def _display_caption(caption: str) -> None:
+    """Show the caption under the figure, in a box of its own that the site styles."""
+    display(
+        {"text/markdown": f'<div class="figure-caption">\n\n{caption}\n\n</div>', "text/plain": caption},
+        raw=True,
+    )
+
+
+def _check_controls(spec: Mapping[str, Any]) -> None:
+    """Insist on controls, and on words for each."""
+    bound = [parameter for parameter in spec.get("params", []) if isinstance(parameter.get("bind"), dict)]
+    if not bound:
+        raise ValueError(
+            "the chart has no control; bind a parameter to one, as in altair.param(value=1, "
+            "bind=altair.binding_range(min=0, max=2, name='weight scale')), or draw a figure and use show"
+        )
+    for parameter in bound:
+        if not parameter["bind"].get("name"):
+            raise ValueError(
+                f"the control of {parameter['name']!r} has no words; give its binding a name= that says what it sets"
+            )
+
+
+def _check_data(spec: Mapping[str, Any]) -> None:
+    """Insist that the data travel with the chart, and are few."""
+    found = list(_data_of(spec))
+    addresses = [data["url"] for data in found if "url" in data]
+    if addresses:
+        raise ValueError(
+            f"the chart reads {addresses[0]!r}; give it a DataFrame, which it carries along, for a page "
+            "makes no request"
+        )
+    inline = [data["values"] for data in found if isinstance(data.get("values"), list)]
+    rows = sum(len(values) for values in [*spec.get("datasets", {}).values(), *inline])
+    if rows > _ROWS:
+        raise ValueError(
+            f"the chart carries {rows} rows; at most {_ROWS} are accepted, for every reader loads them: "
+            "take fewer settings of the controls, or summarise over seeds first"
+        )
+
+
+def _data_of(part: object) -> Iterator[dict[str, Any]]:
+    """Give every ``data`` entry of a specification, at whatever depth."""
+    if isinstance(part, dict):
+        if isinstance(part.get("data"), dict):
+            yield part["data"]
+        for key, value in part.items():
+            if key != "datasets":
+                yield from _data_of(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from _data_of(value)
+
+
+def _rounded(part: Any) -> Any:
+    """Give the same structure with every float at three significant digits, and null for what JSON has no number."""
+    if isinstance(part, dict):
+        return {key: _rounded(value) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_rounded(value) for value in part]
+    if isinstance(part, float):
+        return float(f"{part:.{_DIGITS}g}") if math.isfinite(part) else None
+    return part
 
 
 def _lay_out(figure: Figure) -> None:

@@ -586,6 +586,10 @@ class LinearSeparability:
         On the samples it was fitted to: how far these can be separated by hyperplanes.
     test_accuracy : float
         On the other samples: how far the separation generalises.
+
+    Notes
+    -----
+    Explained in chapter 3.
     """
 
     train_accuracy: float

@@ -18,7 +18,9 @@ from helpers import activations, initialization
 
 __all__ = ["NORMS", "RESIDUALS", "ResidualBlock", "mlp"]
 
+#: The normalisations that `mlp` knows.
 NORMS: tuple[str, ...] = ("batch", "layer")
+#: The kinds of skip connections that `mlp` knows.
 RESIDUALS: tuple[str, ...] = ("plain", "scaled", "zero")
 _NORM_CLASSES = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 

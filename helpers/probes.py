@@ -71,7 +71,7 @@ class Probe:
 
     Notes
     -----
-    *What is an activation module?* One of the catalogue of `activations`, or another of `torch.nn` that acts
+    *What is an activation module?* One of the catalogue of `helpers.activations`, or another of `torch.nn` that acts
     element by element; softmax, gated units (GLU) and attention do not. `torch.nn.Identity` is a placeholder in
     many models, so it counts only where its own name begins with "activation", as `networks.mlp` names it.
 

@@ -650,6 +650,10 @@ class ReLUCodeSparsity:
         Hoyer's ``(sqrt(n) - sum(h) / |h|) / (sqrt(n) - 1)``.
     gini : float
         Gini index.
+
+    Notes
+    -----
+    Explained in chapter 3.
     """
 
     zero_fraction: float

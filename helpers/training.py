@@ -463,6 +463,10 @@ class Runs:
           respect to the pre-activations,
         - weight_gradient_norm: norm of the mean loss's gradient with respect to the weights that feed the layer;
           NaN where these are not trained, or there are none.
+
+    Notes
+    -----
+    Chapter 1 makes the first ones, and reads them.
     """
 
     history: pd.DataFrame

@@ -4,6 +4,7 @@ import itertools
 import struct
 from pathlib import Path
 
+import altair
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -200,7 +201,7 @@ def test_a_seaborn_grid_can_be_shown(displayed):
     assert len(displayed) == 2
 
 
-@pytest.mark.parametrize(
+WORDS_THAT_ARE_REFUSED = pytest.mark.parametrize(
     ("words", "error", "message"),
     [
         ({"alt": " "}, ValueError, "alt is empty; say in words what the figure shows"),
@@ -210,6 +211,9 @@ def test_a_seaborn_grid_can_be_shown(displayed):
         ({"caption": 3}, TypeError, "caption must be a string, but was given 3"),
     ],
 )
+
+
+@WORDS_THAT_ARE_REFUSED
 def test_show_insists_on_words(displayed, words, error, message):
     with pytest.raises(error, match=message):
         figures.show(plot(), **{"alt": "A line.", "caption": "**Figure 1.1.** A line.", **words})
@@ -219,6 +223,107 @@ def test_show_insists_on_words(displayed, words, error, message):
 def test_show_wants_a_figure():
     with pytest.raises(TypeError, match=r"needs a matplotlib Figure, but was given Axes; .* in \.figure"):
         figures.show(plot().axes[0], alt="A line.", caption="**Figure 1.1.** A line.")
+
+
+WORDS = {"alt": "Gradient by layer, for a depth that can be set.", "caption": "**Figure 1.2.** Turn it."}
+
+
+def dial(rows=3, *, bound=True, name="Depth", url=None):
+    """A chart with one slider."""
+    frame = pd.DataFrame({"depth": range(rows), "size": 1 / (3.0 + np.arange(rows)), "gone": np.nan})
+    bind = altair.binding_range(min=0, max=rows, step=1, **({"name": name} if name else {}))
+    depth = altair.param(name="depth", value=1, **({"bind": bind} if bound else {}))
+    chart = altair.Chart(url or frame).mark_point().encode(x="depth:Q", y="size:Q", tooltip="gone:Q")
+    return chart.add_params(depth)
+
+
+def explored(displayed, chart, **words):
+    figures.explore(chart, **{**WORDS, **words})
+    return displayed[0][0][figures.EXPLORABLE]
+
+
+def test_explore_displays_the_chart_with_its_words_and_then_the_caption(displayed):
+    figures.explore(dial(), **WORDS)
+    (chart, options), (caption, _) = displayed
+    assert chart["text/plain"] == WORDS["alt"]
+    assert set(chart) == {figures.EXPLORABLE, "text/html", "text/plain"}
+    assert options["raw"] is True
+    assert caption["text/plain"] == WORDS["caption"]
+
+
+def test_an_explorable_describes_itself_and_is_as_wide_as_the_page(displayed):
+    spec = explored(displayed, dial())
+    assert spec["description"] == WORDS["alt"]
+    assert spec["width"] == "container"
+    assert spec["config"]["background"] == figures.PAPER
+
+
+def test_an_explorable_carries_its_data_with_three_digits_and_no_nan(displayed):
+    (rows,) = explored(displayed, dial())["datasets"].values()
+    assert rows[1] == {"depth": 1, "size": 0.25, "gone": None}
+    assert rows[0]["size"] == 0.333
+
+
+def test_the_same_explorable_is_stored_as_the_same_text(displayed):
+    for _ in range(2):
+        figures.explore(dial(), **WORDS)
+    assert displayed[0] == displayed[2]
+
+
+def test_colab_finds_the_chart_and_where_vega_is(displayed):
+    figures.explore(dial(), **WORDS)
+    html = displayed[0][0]["text/html"]
+    assert "0.333" in html
+    assert f"vega-lite@{altair.VEGALITE_VERSION}" in html
+
+
+def test_a_setting_of_the_chart_wins_over_the_theme(displayed):
+    spec = explored(displayed, dial().configure_line(strokeWidth=9))
+    assert spec["config"]["line"] == {"strokeWidth": 9}
+    assert spec["config"]["axis"]["labelFontSize"] == 12
+
+
+def test_two_thousand_rows_are_accepted_and_one_more_is_not(displayed):
+    assert explored(displayed, dial(2000))
+    with pytest.raises(ValueError, match=r"the chart carries 2001 rows; at most 2000 .* summarise over seeds"):
+        figures.explore(dial(2001), **WORDS)
+
+
+def test_rows_are_counted_where_a_chart_has_several_layers(displayed):
+    with pytest.raises(ValueError, match="the chart carries 3000 rows"):
+        figures.explore(altair.layer(dial(1501, bound=False), dial(1499)), **WORDS)
+
+
+def test_rows_that_a_chart_holds_itself_are_counted_too(displayed):
+    rows = altair.InlineData(values=[{"depth": 1, "size": 2}] * 2001)
+    with pytest.raises(ValueError, match="the chart carries 2001 rows"):
+        figures.explore(dial(url=rows), **WORDS)
+
+
+@pytest.mark.parametrize(
+    ("chart", "error", "message"),
+    [
+        (dial(bound=False), ValueError, "the chart has no control; bind a parameter to one, .* use show"),
+        (dial(name=None), ValueError, "the control of 'depth' has no words; give its binding a name="),
+        (
+            dial(url="https://data.example/a.csv"),
+            ValueError,
+            "reads 'https://data.example/a.csv'; give it a Data",
+        ),
+        ("chart", TypeError, "explore needs an Altair chart, but was given str"),
+    ],
+)
+def test_explore_says_what_it_needs(displayed, chart, error, message):
+    with pytest.raises(error, match=message):
+        figures.explore(chart, **WORDS)
+    assert displayed == []
+
+
+@WORDS_THAT_ARE_REFUSED
+def test_explore_insists_on_words(displayed, words, error, message):
+    with pytest.raises(error, match=message):
+        figures.explore(dial(), **WORDS | words)
+    assert displayed == []
 
 
 def boxes(axes):

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import vl_convert
 import yaml
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from packaging.requirements import Requirement
 
-from helpers import claims
+from helpers import claims, figures
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "chapters"
@@ -32,7 +33,15 @@ DEPENDENCIES = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 STAMP = {"executed", "python", "torch", "numpy", "seconds", "threads"}
-FORMS = {"text/plain", "text/markdown", "text/html", "text/latex", "image/png", claims.MIME}
+FORMS = {
+    "text/plain",
+    "text/markdown",
+    "text/html",
+    "text/latex",
+    "image/png",
+    figures.EXPLORABLE,
+    claims.MIME,
+}
 TAGS = {"hide-cell", "hide-input", "remove-input", "nbval-ignore-output"}
 HIDING = {"hide-cell", "hide-input", "remove-input"}
 MEGABYTES = 3
@@ -110,12 +119,29 @@ def shows_only_known_forms(notebook):
 
 
 def every_figure_has_words(notebook):
-    words = [form.get("text/plain", "") for form in forms(notebook) if "image/png" in form]
+    drawn = {"image/png", figures.EXPLORABLE}
+    words = [form.get("text/plain", "") for form in forms(notebook) if drawn & form.keys()]
     return [
         f"a figure's words are {text!r}"
         for text in words
         if len(text.split()) < 5 or text.startswith("<") or not text.rstrip().endswith((".", "!", "?"))
     ]
+
+
+def every_explorable_works_in_both_versions(notebook):
+    """JupyterLab draws it with Vega-Lite 5, the site and Colab with 6: an axis, a mark and a control in both."""
+    problems = []
+    for spec in (form[figures.EXPLORABLE] for form in forms(notebook) if figures.EXPLORABLE in form):
+        for version in ("5.21", "6.4"):
+            try:
+                picture = vl_convert.vegalite_to_svg(spec | {"width": 600}, vl_version=version)
+            except ValueError as error:
+                problems.append(f"Vega-Lite {version}: {error}")
+            else:
+                missing = {"role-axis", "role-mark"} - set(re.findall(r"role-[a-z]+", picture))
+                problems += [f"Vega-Lite {version} draws no {part}" for part in missing]
+        problems += [] if any("bind" in parameter for parameter in spec.get("params", [])) else ["no control"]
+    return problems
 
 
 def has_the_one_kernelspec(notebook):
@@ -192,6 +218,7 @@ RULES = [
     ran_without_errors_and_warnings,
     shows_only_known_forms,
     every_figure_has_words,
+    every_explorable_works_in_both_versions,
     has_the_one_kernelspec,
     says_when_it_was_executed,
     holds_no_timing,
@@ -216,6 +243,13 @@ def opens_with_the_bootstrap(notebook):
     ]
 
 
+def has_an_explorable(notebook):
+    return [] if any(figures.EXPLORABLE in form for form in forms(notebook)) else ["nothing to turn"]
+
+
+CHAPTER_RULES = [opens_with_the_bootstrap, has_an_explorable]
+
+
 def read(path: Path) -> NotebookNode:
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
@@ -228,9 +262,10 @@ def test_notebook(path, rule):
     assert rule(read(path)) == []
 
 
+@pytest.mark.parametrize("rule", CHAPTER_RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_chapter_opens_with_the_bootstrap(path):
-    assert opens_with_the_bootstrap(read(path)) == []
+def test_chapter(path, rule):
+    assert rule(read(path)) == []
 
 
 def test_there_is_a_chapter():
@@ -280,6 +315,13 @@ def test_no_stored_text_disagrees_with_the_book():
 # Each rule can fail.
 
 FIGURE = {"image/png": "iVBORw0KGgo=", "text/plain": "The gradient falls with depth, to 1e-6."}
+SPEC = {
+    "data": {"values": [{"x": 1, "y": 2}]},
+    "params": [{"name": "depth", "value": 1, "bind": {"input": "range", "name": "Depth"}}],
+    "mark": "point",
+    "encoding": {"x": {"field": "x", "type": "quantitative"}, "y": {"field": "y", "type": "quantitative"}},
+}
+CHART = {figures.EXPLORABLE: SPEC, "text/plain": "The gradient by layer, for a depth that can be set."}
 
 
 def good() -> NotebookNode:
@@ -293,7 +335,7 @@ def good() -> NotebookNode:
             new_code_cell(
                 "import math\n\nimport torch\nfrom sklearn import datasets",
                 execution_count=2,
-                outputs=[new_output("display_data", FIGURE)],
+                outputs=[new_output("display_data", FIGURE), new_output("display_data", CHART)],
             ),
         ],
         metadata={"kernelspec": dict(KERNELSPEC), "rectified": dict.fromkeys(STAMP, 1)},
@@ -305,6 +347,14 @@ def with_output(*arguments, **fields):
         notebook.cells[2].outputs.append(new_output(*arguments, **fields))
 
     return change
+
+
+def with_chart(**fields):
+    return with_output("display_data", CHART | {figures.EXPLORABLE: SPEC | fields})
+
+
+def without_charts(notebook):
+    notebook.cells[2].outputs.pop()
 
 
 def with_source(index, source):
@@ -360,6 +410,10 @@ BREACHES = [
     ),
     (every_figure_has_words, with_output("display_data", {"image/png": "iVBORw0KGgo="})),
     (every_figure_has_words, with_output("display_data", {**FIGURE, "text/plain": "gradients"})),
+    (every_figure_has_words, with_output("display_data", CHART | {"text/plain": "<VegaLite 5 object>"})),
+    (every_explorable_works_in_both_versions, with_chart(mark="no such mark")),
+    (every_explorable_works_in_both_versions, with_chart(data={"values": []}, layer=[], mark=None)),
+    (every_explorable_works_in_both_versions, with_chart(params=[])),
     (has_the_one_kernelspec, other_kernel),
     (says_when_it_was_executed, unstamped),
     (holds_no_timing, with_cell_metadata(execution={"iopub.execute_input": "2026-01-01T00:00:00Z"})),
@@ -376,6 +430,7 @@ BREACHES = [
     (uses_only_known_tags, with_cell_metadata(tags=["raises-exception"])),
     (uses_only_known_tags, with_source(2, "# NBVAL_SKIP\nx = 1")),
     (has_short_cells, with_source(2, "x = 1\n" * 16)),
+    (has_an_explorable, without_charts),
     (opens_with_the_bootstrap, with_source(1, "import helpers")),
     (
         opens_with_the_bootstrap,
@@ -384,7 +439,7 @@ BREACHES = [
 ]
 
 
-@pytest.mark.parametrize("rule", [*RULES, opens_with_the_bootstrap], ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("rule", [*RULES, *CHAPTER_RULES], ids=lambda rule: rule.__name__)
 def test_a_good_notebook_keeps_every_rule(rule):
     assert rule(good()) == []
 
@@ -397,4 +452,4 @@ def test_a_breach_is_seen(rule, breach):
 
 
 def test_every_rule_has_a_breach():
-    assert Counter(rule for rule, _ in BREACHES).keys() == {*RULES, opens_with_the_bootstrap}
+    assert Counter(rule for rule, _ in BREACHES).keys() == {*RULES, *CHAPTER_RULES}

@@ -3,6 +3,7 @@
 `make test` builds the site first. These tests read `_build/html` as it is.
 """
 
+import importlib.util
 import re
 from functools import cache
 from pathlib import Path
@@ -12,11 +13,14 @@ import nbformat
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from docutils import nodes
+from docutils.utils import new_document
 
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "_build" / "html"
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-SOURCES = sorted(path for path in (ROOT / "chapters").iterdir() if path.suffix in {".md", ".ipynb"})
+FOLDERS = [ROOT / "chapters", ROOT / "chapters" / "reference"]
+SOURCES = sorted(path for folder in FOLDERS for path in folder.iterdir() if path.suffix in {".md", ".ipynb"})
 NOTEBOOKS = [path for path in SOURCES if path.suffix == ".ipynb"]
 LINKS = {"a": "href", "link": "href", "img": "src", "script": "src", "source": "src", "iframe": "src"}
 
@@ -32,8 +36,12 @@ def parse(path: Path) -> BeautifulSoup:
     return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
 
+def built(source: Path) -> Path:
+    return SITE / source.relative_to(ROOT).with_suffix(".html")
+
+
 def page(source: Path) -> BeautifulSoup:
-    return parse(SITE / "chapters" / f"{source.stem}.html")
+    return parse(built(source))
 
 
 def article(source: Path) -> BeautifulSoup:
@@ -89,9 +97,7 @@ def test_every_internal_link_and_anchor_leads_somewhere():
 
 
 def test_every_source_has_its_page():
-    assert [
-        source.stem for source in SOURCES if not (SITE / "chapters" / f"{source.stem}.html").exists()
-    ] == []
+    assert [source.name for source in SOURCES if not built(source).exists()] == []
 
 
 def test_the_site_opens_on_the_first_page():
@@ -145,7 +151,7 @@ def test_launch_buttons_lead_to_the_notebook(source):
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 def test_no_markup_is_left_raw(source):
     text = BeautifulSoup(str(article(source)), "html.parser")
-    for part in text.select("pre, code, .math, script, style"):
+    for part in text.select("pre, code, dt, .math, script, style"):
         part.decompose()
     raw = re.findall(r"\$\$|\\tag|\*\*|```|:::|\{[a-z-]+\}`|</?\w+[^<>]*>|\]\(", text.get_text())
     assert raw == []
@@ -194,3 +200,138 @@ def test_a_broken_link_is_seen(tmp_path, link, is_broken):
     (site / "b.html").write_text('<p id="there"></p>')
     (site / "sub" / "c.html").write_text('<a href="../a.html#here">')
     assert bool(broken_links(site, "https://book.example/")) is is_broken
+
+
+# What search engines and shared links learn.
+
+BASE = CONFIG["html"]["baseurl"]
+#: The pages that Sphinx makes by itself, and the root, which leads on to the first page.
+NOT_READ = re.compile(r"index|genindex|search|.*modindex|_modules/.*")
+DOCUMENTS = [
+    name for path in pages(SITE) if not NOT_READ.fullmatch(name := path.relative_to(SITE).as_posix()[:-5])
+]
+
+
+def sharing():
+    spec = importlib.util.spec_from_file_location("sharing", ROOT / "_ext" / "sharing.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def named(path: str) -> dict[str, str]:
+    """What the meta tags of a page say."""
+    tags = parse(SITE / f"{path}.html").find_all("meta", content=True)
+    return {tag.get("name") or tag.get("property"): tag["content"] for tag in tags}
+
+
+def document(source: str) -> nodes.document:
+    """A page of paragraphs: `[stamp]` and `[box]` open a special one, `$` stands around a formula."""
+    page = new_document("page")
+    section = nodes.section()
+    page += section
+    for text in source.split("\n"):
+        kind = re.match(r"\[(stamp|box)\] ", text)
+        paragraph = nodes.paragraph(classes=["execution-stamp"] if kind and kind[1] == "stamp" else [])
+        for position, part in enumerate(text[kind.end() if kind else 0 :].split("$")):
+            paragraph += nodes.math(text=part) if position % 2 else nodes.Text(part)
+        section += nodes.note("", paragraph) if kind and kind[1] == "box" else paragraph
+    return page
+
+
+@pytest.mark.parametrize("path", ["index", *DOCUMENTS])
+def test_a_page_says_what_it_is(path):
+    said = named(path)
+    assert 50 <= len(said["description"]) <= 200
+    assert said["og:description"] == said["description"]
+    assert not re.search(r"[\\$]|Executed on", said["description"])
+    assert said["og:title"]
+    assert said["og:site_name"] == CONFIG["title"]
+    assert said["og:url"] == f"{BASE}{'chapters/index' if path == 'index' else path}.html"
+    assert said["twitter:card"] == "summary_large_image"
+    picture = said["og:image"].removeprefix(BASE)
+    assert picture.endswith((".png", ".jpg"))
+    assert (SITE / picture).is_file()
+    assert said["og:image:alt"].strip()
+
+
+def test_no_two_pages_describe_themselves_alike():
+    descriptions = [named(path)["description"] for path in DOCUMENTS]
+    assert len(set(descriptions)) == len(descriptions)
+
+
+@pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda source: source.stem)
+def test_a_chapter_is_described_by_how_it_opens(source):
+    opening = article(source).find("h1").find_next_sibling("p", class_=False).text
+    assert " ".join(opening.split()).startswith(
+        named(f"chapters/{source.stem}")["description"].removesuffix(" …")
+    )
+
+
+@pytest.mark.parametrize("path", pages(SITE), ids=lambda path: str(path.relative_to(SITE)))
+def test_a_page_has_a_title_a_language_its_address_and_the_icon(path):
+    html = parse(path)
+    own = "chapters/index.html" if path == SITE / "index.html" else path.relative_to(SITE).as_posix()
+    assert html.find("html")["lang"] == "en"
+    assert html.find("title").text.strip()
+    assert [link["href"] for link in html.find_all("link", rel="canonical")] == [BASE + own]
+    assert any(link["href"].endswith("favicon.svg") for link in html.find_all("link", rel="icon"))
+
+
+def test_the_root_can_be_read_without_being_led_on():
+    root = parse(SITE / "index.html")
+    link = root.find("body").find("a")
+    assert link.text == CONFIG["title"]
+    assert (SITE / link["href"]).is_file()
+
+
+def test_the_sitemap_lists_the_pages_and_nothing_else():
+    listed = re.findall(r"<loc>([^<]+)</loc>", (SITE / "sitemap.xml").read_text(encoding="utf-8"))
+    assert sorted(listed) == [f"{BASE}{path}.html" for path in DOCUMENTS]
+    assert f"Sitemap: {BASE}sitemap.xml\n" in (SITE / "robots.txt").read_text(encoding="utf-8")
+
+
+def test_a_page_that_nobody_should_find_says_so():
+    kept_out = {
+        name for path in pages(SITE) if named(name := path.relative_to(SITE).as_posix()[:-5]).get("robots")
+    }
+    assert {"genindex", "search"} <= kept_out
+    assert not kept_out & {"index", *DOCUMENTS}
+
+
+def neighbour(path: str, side: str) -> str | None:
+    """The page that a page calls the previous or the next one, in its head and below its text."""
+    page, folder = parse(SITE / f"{path}.html"), (SITE / path).parent
+    links = page.select(f'link[rel="{side}"], .prev-next-area a.left-{side}, .prev-next-area a.right-{side}')
+    found = {(folder / link["href"]).resolve().relative_to(SITE.resolve()).as_posix()[:-5] for link in links}
+    assert len(found) <= 1
+    assert len(links) == 2 * len(found)
+    return found.pop() if found else None
+
+
+def test_previous_and_next_follow_the_contents():
+    contents = re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    story = [contents[0]]
+    assert neighbour(story[0], "prev") is None
+    while (following := neighbour(story[-1], "next")) is not None:
+        assert neighbour(following, "prev") == story[-1]
+        story.append(following)
+    assert sorted(story) == DOCUMENTS
+    assert [path for path in story if path in contents] == contents
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("[stamp] Executed on a day.\nWhy is it so?", "Why is it so?"),
+        ("[box] You will learn this.\nWhy is it so?", "Why is it so?"),
+        (r"The factor $\chi$ decides.", ""),
+        ("The factor $x$ decides.\nWhy is it so?", "Why is it so?"),
+        (f"Why? {'Because. ' * 30}{'x' * 60}", f"Why? {'Because. ' * 21}".strip()),
+        ("word " * 60, f"{'word ' * 39}…"),
+        ("", ""),
+    ],
+)
+def test_a_page_is_described_by_its_first_whole_sentences(source, expected):
+    assert sharing().lead(document(source)) == expected
+    assert len(expected) <= 200
