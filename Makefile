@@ -13,7 +13,7 @@ CHAPTER ?=
 VENV := .venv
 BIN := $(VENV)/bin
 SITE := _build/html
-SOURCES := _config.yml _toc.yml CONTRIBUTING.md helpers/claims.toml $(wildcard helpers/*.py chapters/*.ipynb chapters/*.md chapters/reference/* chapters/images/* _ext/*.py _static/*)
+SOURCES := _config.yml _toc.yml CONTRIBUTING.md helpers/claims.toml $(wildcard helpers/*.py chapters/*.ipynb chapters/*.md chapters/reference/* chapters/images/* _ext/*.py _static/* _templates/*/*)
 
 # A stamp is written last, so that what was interrupted is done again. The one of the environment carries the
 # name of the file that it was made from; the site's lies inside the site, and goes with it.
