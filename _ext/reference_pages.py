@@ -1,7 +1,7 @@
 """Sphinx extension: what the reference of `helpers` shows beside the docstrings.
 
 Each entry links to its source in the repository. A class whose fields are private in part is made by the package
-alone, so that no signature is shown for it.
+alone, so that no signature is shown for it. Parameters on lines of their own are no list of terms.
 """
 
 import importlib
@@ -9,8 +9,10 @@ import inspect
 import operator
 from pathlib import Path
 
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.writers.html5 import HTML5Translator
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,10 +55,22 @@ def hide_private_signature(
     return None
 
 
+def visit_parameters(self: HTML5Translator, node: addnodes.desc_parameterlist) -> None:
+    """Write parameters as Sphinx does, each on a line of its own where there are many: but that is no list of terms."""
+    type(self).visit_desc_parameterlist(self, node)
+    self.body[-1] = self.body[-1].replace("<dl", '<dl role="none"')
+
+
+def depart_parameters(self: HTML5Translator, node: addnodes.desc_parameterlist) -> None:
+    """Close the parentheses."""
+    type(self).depart_desc_parameterlist(self, node)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Set linkcode up here, since its option is a function, which `_config.yml` cannot hold."""
     app.setup_extension("sphinx.ext.autodoc")
     app.setup_extension("sphinx.ext.linkcode")
     app.connect("config-inited", link_sources)
     app.connect("autodoc-process-signature", hide_private_signature, priority=600)  # after numpydoc's
+    app.add_node(addnodes.desc_parameterlist, override=True, html=(visit_parameters, depart_parameters))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons from names.
+"""Multilayer perceptrons, made from the names of their parts.
 
 One recipe, `mlp`, makes every network that the book trains; `functools.partial(mlp, ...)` with all but the seed
 filled in is what `training.train` takes.

@@ -99,9 +99,8 @@ def test_every_module_has_its_page_and_every_page_its_module():
 
 def test_the_pages_stand_in_the_table_of_contents_in_the_order_of_the_house():
     parts = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]
-    (top,) = parts[-1]["chapters"]
-    assert top["file"] == "chapters/reference/index"
-    assert [entry["file"] for entry in top["sections"]] == [f"chapters/reference/{name}" for name in floors()]
+    files = [entry["file"] for entry in parts[-1]["chapters"]]
+    assert files == [f"chapters/reference/{name}" for name in ["index", *floors()]]
 
 
 def test_the_overview_leads_to_each_page_in_the_order_of_the_house():
