@@ -143,7 +143,9 @@ class TestOffline:
 class TestStructure:
     @pytest.mark.parametrize("path", PAGES)
     def test_headings_go_down_one_level_at_a_time(self, path):
-        levels = [int(heading.name[1]) for heading in parse(path).find("article").find_all(re.compile("^h[1-6]$"))]
+        levels = [
+            int(heading.name[1]) for heading in parse(path).find("article").find_all(re.compile("^h[1-6]$"))
+        ]
         assert levels[0] == 1
         assert levels.count(1) == 1
         assert [pair for pair in pairwise(levels) if pair[1] > pair[0] + 1] == []
