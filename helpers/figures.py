@@ -271,10 +271,9 @@ def explore(chart: altair.TopLevelMixin, *, alt: str, caption: str) -> None:
     """Display an Altair chart with sliders and menus, in the book's theme, with its words and its caption.
 
     The chart works wherever the chapter is read: on the site, with no kernel and no network; in JupyterLab; in
-    Colab. It is as wide as the page where it can know, and carries its data with it, rounded to three significant
-    digits. As in
-    `show`, the text alternative is its ``text/plain``: what a reader who cannot see the chart gets, and what tests
-    compare. A text mark in a layer named ``"readout"`` is also read out, on the site, whenever a control is moved.
+    Colab. It carries its data with it, rounded to three significant digits. As in `show`, the text alternative is
+    its ``text/plain``: what a reader who cannot see the chart gets, and what tests compare. A text mark in a layer
+    named ``"readout"`` is also read out, on the site, whenever a control is moved.
 
     Parameters
     ----------
