@@ -86,12 +86,21 @@ def test_axe_finds_no_barrier_in_what_a_button_opens(visit, width, button, opene
     ("rule", "markup"),
     [
         ("color-contrast", '<p style="color: #bbb; background: #fff">Pale</p>'),
-        ("color-contrast", '<div class="highlight"><pre style="background: #777"><span>word</span></pre></div>'),
+        (
+            "color-contrast",
+            '<div class="highlight"><pre style="background: #777"><span>word</span></pre></div>',
+        ),
         ("image-alt", '<img src="../_static/logo.svg">'),
         ("heading-order", "<h2>High</h2><h5>Deep</h5>"),
         ("region", '</main><p style="position: fixed; top: 0">Nowhere</p>'),
-        ("target-size", '<button style="all: unset; width: 9px; height: 9px" aria-label="Small"></button>' * 2),
-        ("scrollable-region-focusable", f'<p style="overflow: scroll; height: 2em; width: 9em">{"wide " * 99}</p>'),
+        (
+            "target-size",
+            '<button style="all: unset; width: 9px; height: 9px" aria-label="Small"></button>' * 2,
+        ),
+        (
+            "scrollable-region-focusable",
+            f'<p style="overflow: scroll; height: 2em; width: 9em">{"wide " * 99}</p>',
+        ),
     ],
 )
 def test_axe_sees_a_barrier(visit, rule, markup):

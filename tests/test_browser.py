@@ -76,12 +76,13 @@ SCROLLING = """() => [...document.querySelectorAll("article *")].filter(box => b
 
 PAPER = 900  # pixels of height on a page of A4, less its margins
 # What the end of a page could cut: all that fits on one and that nothing holds together.
-CUT = """height => [...document.querySelectorAll("article :is(img, table, pre, .admonition, div.math)")].filter(part => {
-    if (!part.checkVisibility() || part.offsetHeight > height) return false;
-    for (let around = part; around.tagName !== "ARTICLE"; around = around.parentElement)
-        if (getComputedStyle(around).breakInside === "avoid") return false;
-    return true;
-}).map(part => part.outerHTML.slice(0, 160))"""
+CUT = """height => {
+    const held = part => part.tagName !== "ARTICLE"
+        && (getComputedStyle(part).breakInside === "avoid" || held(part.parentElement));
+    return [...document.querySelectorAll("article :is(img, table, pre, .admonition, div.math)")]
+        .filter(part => part.checkVisibility() && part.offsetHeight <= height && !held(part))
+        .map(part => part.outerHTML.slice(0, 160));
+}"""
 
 
 @cache
@@ -286,6 +287,14 @@ class TestColourMode:
         else:
             assert paper > 0.9
             assert ink < 0.35
+
+    @pytest.mark.parametrize(("mode", "system"), [("dark", "light"), (None, "dark")])
+    def test_a_page_is_dark_before_it_is_painted(self, visit, mode, system):
+        """Scripts that are deferred run after this: what they change is seen to change."""
+        early = (
+            "document.onreadystatechange = () => { window.early ??= document.documentElement.dataset.theme }"
+        )
+        assert visit(FIRST, mode=mode, system=system, script=early).page.evaluate("() => early") == "dark"
 
     def test_the_mode_is_changed_by_keyboard_and_kept(self, visit):
         page = visit(FIRST, mode=None, system="light").page
