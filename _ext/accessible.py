@@ -12,9 +12,18 @@ MENDED = {
     "<th></th>": "<td></td>",
 }
 
+# At a first visit, and after the system has changed, the theme learns only when all has loaded whether a page is light
+# or dark: until then it shows neither, and then it jumps. Before it paints, it looks here.
+MODE = """<script>
+  localStorage.theme = ["light", "dark"].includes(localStorage.mode) ? localStorage.mode
+    : matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+</script>
+"""
+
 
 def mend(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
-    """Replace each flaw in the body of a page."""
+    """Replace each flaw in the body of a page, and settle its mode in the head."""
+    context["metatags"] = context.get("metatags", "") + MODE
     for flaw, sound in MENDED.items():
         context["body"] = context.get("body", "").replace(flaw, sound)
 

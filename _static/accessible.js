@@ -15,3 +15,11 @@ document.addEventListener("close", event => {
 
 // It looks once which boxes scroll, and then only when the window changes: not when folded code is opened.
 document.addEventListener("toggle", () => window.dispatchEvent(new Event("resize")), true);
+
+// It leaves out formulas: those that are too wide are stops of the Tab key, to be scrolled, and no others.
+const letFormulasScroll = () => {
+  for (const formula of document.querySelectorAll('mjx-container[display="true"]'))
+    formula.tabIndex = formula.scrollWidth > formula.clientWidth ? 0 : -1;
+};
+window.addEventListener("load", () => window.MathJax?.startup?.promise?.then(letFormulasScroll));
+window.addEventListener("resize", letFormulasScroll);
