@@ -170,8 +170,8 @@ def test_the_picture_has_twice_the_size_at_which_it_is_shown(displayed):
     picture, options = displayed[0]
     width, height = struct.unpack(">II", base64.b64decode(picture["image/png"])[16:24])
     size = options["metadata"]["image/png"]
-    assert (size["width"], size["height"]) == (680, 420)
-    assert (width, height) == (1360, 840)
+    assert (size["width"], size["height"]) == (682, 440)
+    assert (width, height) == (1364, 880)
 
 
 def test_the_same_figure_gives_the_same_bytes_with_no_stamp_in_them(displayed):
