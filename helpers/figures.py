@@ -352,7 +352,8 @@ def label_lines(axes: Axes, palette: Mapping[str, str] = PALETTE) -> None:
             f"give the palette that drew them (this one has {', '.join(palette)})"
         )
     heights = axes.transData.transform(np.array(list(ends.values())))[:, 1] * 72 / axes.figure.dpi
-    shifts = _spread(heights, 1.25 * _TEXT_POINTS) - heights
+    top = axes.bbox.y1 * 72 / axes.figure.dpi
+    shifts = _spread(heights, 1.25 * _TEXT_POINTS, top) - heights
     moved = np.abs(shifts) > _TEXT_POINTS / 2
     for (name, end), shift, is_moved in zip(ends.items(), shifts, moved, strict=True):
         rule = {"arrowstyle": "-", "color": palette[name], "linewidth": 0.8, "relpos": (0, 0.5), "shrinkB": 3}
@@ -471,8 +472,11 @@ def _lay_out(figure: Figure) -> None:
         figure.set_layout_engine("constrained")
 
 
-def _spread(wanted: np.ndarray, gap: float) -> np.ndarray:
-    """Move positions apart to at least `gap`: those that collide become one block around their mean."""
+def _spread(wanted: np.ndarray, gap: float, top: float) -> np.ndarray:
+    """Move positions apart to at least `gap`: those that collide become one block around their mean.
+
+    A block that would rise above `top`, where the title is, lies below it.
+    """
     blocks: list[list[int]] = []
     centres: list[float] = []
     for index in np.argsort(wanted, kind="stable"):
@@ -486,6 +490,9 @@ def _spread(wanted: np.ndarray, gap: float) -> np.ndarray:
     placed = np.empty(len(wanted))
     for block, centre in zip(blocks, centres, strict=True):
         placed[block] = centre + gap * (np.arange(len(block)) - (len(block) - 1) / 2)
+    for index in np.argsort(placed, kind="stable")[::-1]:
+        placed[index] = min(placed[index], top)
+        top = placed[index] - gap
     return placed
 
 
