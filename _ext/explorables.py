@@ -26,7 +26,7 @@ LIBRARY = "_static/vega"
 
 
 def replace_charts(app: Sphinx, page: str, source: list[str]) -> None:
-    """Put the site's own HTML in the place of what a notebook stores for Colab."""
+    """Put the site's own HTML in the place of each chart that a notebook stores."""
     if not app.env.doc2path(page).endswith(".ipynb"):
         return
     notebook = json.loads(source[0])
@@ -44,7 +44,7 @@ def replace_charts(app: Sphinx, page: str, source: list[str]) -> None:
 def figure(app: Sphinx, page: str, spec: dict, words: str | list[str]) -> str:
     """Give the HTML of one chart: the still picture, the room that the controls will take, the specification."""
     words = " ".join("".join(words).split())
-    spec = spec | {"$schema": SCHEMA}
+    spec = spec | {"$schema": SCHEMA, "width": "container"}
     picture = vl_convert.vegalite_to_svg(spec | {"width": WIDTH}, vl_version=VEGA_LITE)
     name = f"explorable-{hashlib.sha256(picture.encode()).hexdigest()[:12]}.svg"
     target = Path(app.outdir) / PICTURES / name

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -135,10 +136,11 @@ REFERENCE: dict[str, Any] = {"color": "#8d8779", "linewidth": 1.0, "linestyle": 
 #: What a healthy network shows, as a band: ``axes.axhspan(0.5, 2, **HEALTHY)``.
 HEALTHY: dict[str, Any] = {"color": "#8d8779", "alpha": 0.14, "linewidth": 0, "zorder": 0}
 
-#: The form in which `explore` stores a chart. JupyterLab draws it by itself, without a network. Its renderer is that
-#: of Vega-Lite 5, so charts keep to what versions 5 and 6 draw alike.
+#: The form in which `explore` stores a chart. JupyterLab draws it by itself, without a network, with Vega-Lite 5; the
+#: site and Colab draw it with version 6. So charts keep to what both draw alike.
 EXPLORABLE = "application/vnd.vegalite.v5+json"
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+_CHART_WIDTH = 680
 _ROWS = 2000
 _DIGITS = 3
 _CHART_THEME: dict[str, Any] = {
@@ -269,9 +271,9 @@ def explore(chart: altair.TopLevelMixin, *, alt: str, caption: str) -> None:
     """Display an Altair chart with sliders and menus, in the book's theme, with its words and its caption.
 
     The chart works wherever the chapter is read: on the site, with no kernel and no network; in JupyterLab; in
-    Colab. It is as wide as the page, and carries its data with it, rounded to three significant digits. As in
-    `show`, the text alternative is its ``text/plain``: what a reader who cannot see the chart gets, and what tests
-    compare. A text mark in a layer named ``"readout"`` is also read out, on the site, whenever a control is moved.
+    Colab. It carries its data with it, rounded to three significant digits. As in `show`, the text alternative is
+    its ``text/plain``: what a reader who cannot see the chart gets, and what tests compare. A text mark in a layer
+    named ``"readout"`` is also read out, on the site, whenever a control is moved.
 
     Parameters
     ----------
@@ -304,24 +306,13 @@ def explore(chart: altair.TopLevelMixin, *, alt: str, caption: str) -> None:
     spec = _rounded(spec) | {
         "$schema": _SCHEMA,
         "description": alt,
-        "width": "container",
+        "width": _CHART_WIDTH,
         "autosize": {"type": "fit-x", "contains": "padding"},
         "config": _CHART_THEME
         | {key: value for key, value in spec.get("config", {}).items() if key != "view"},
     }
-    name = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:12]
-    html = spec_to_html(
-        spec,
-        mode="vega-lite",
-        vega_version=altair.VEGA_VERSION,
-        vegaembed_version=altair.VEGAEMBED_VERSION,
-        vegalite_version=altair.VEGALITE_VERSION,
-        fullhtml=False,
-        output_div=f"explorable-{name}",
-        template="universal",
-        embed_options={"actions": False, "renderer": "svg"},
-    )
-    display({EXPLORABLE: spec, "text/html": html, "text/plain": alt}, raw=True)
+    form = {"text/html": _page(spec)} if "google.colab" in sys.modules else {EXPLORABLE: spec}
+    display({**form, "text/plain": alt}, raw=True)
     _display_caption(caption)
 
 
@@ -379,6 +370,23 @@ def label_lines(axes: Axes, palette: Mapping[str, str] = PALETTE) -> None:
         )
     if axes.get_legend() is not None:
         axes.get_legend().remove()
+
+
+def _page(spec: dict[str, Any]) -> str:
+    """Write the chart for Colab, which draws no other form than HTML; Vega comes from where Altair has it from."""
+    name = f"explorable-{hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:12]}"
+    chart = spec_to_html(
+        spec | {"width": "container"},
+        mode="vega-lite",
+        vega_version=altair.VEGA_VERSION,
+        vegaembed_version=altair.VEGAEMBED_VERSION,
+        vegalite_version=altair.VEGALITE_VERSION,
+        fullhtml=False,
+        output_div=name,
+        template="universal",
+        embed_options={"actions": False, "renderer": "svg"},
+    )
+    return f"{chart}\n<style>#{name}.vega-embed {{ display: block; font-family: sans-serif; }}</style>"
 
 
 def _check_words(alt: str, caption: str) -> None:
