@@ -20,6 +20,7 @@ MATHJAX = {"loader": {"load": ["input/tex-full", "output/chtml", "a11y/assistive
 #: The faces that every page opens with. Asked for at once, they are there before the first line is drawn.
 FACES = [
     "source-serif-4/source-serif-4-latin-wght-normal.woff2",
+    "source-serif-4/source-serif-4-latin-wght-italic.woff2",
     "source-sans-3/source-sans-3-latin-wght-normal.woff2",
 ]
 
