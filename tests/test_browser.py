@@ -94,11 +94,15 @@ def unfold(page: Page) -> None:
     page.evaluate("() => { for (const fold of document.querySelectorAll('details')) fold.open = true }")
 
 
-def luminance(page: Page, selector: str, what: str) -> float:
-    """How light a colour of an element is, between 0 and 1."""
-    colour = page.locator(selector).first.evaluate(f"element => getComputedStyle(element).{what}")
+def lightness(colour: str) -> float:
+    """How light a colour is, between 0 and 1."""
     red, green, blue = (int(part) / 255 for part in re.findall(r"\d+", colour)[:3])
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def luminance(page: Page, selector: str, what: str) -> float:
+    """The same of an element's colour."""
+    return lightness(page.locator(selector).first.evaluate(f"element => getComputedStyle(element).{what}"))
 
 
 class TestOffline:
@@ -354,6 +358,16 @@ class TestPaper:
         shown = page.locator(useless).filter(visible=True)
         assert shown.evaluate_all("all => all.map(element => element.outerHTML.slice(0, 160))") == []
         assert page.locator("h1").filter(visible=True).count() == 1
+
+    @pytest.mark.parametrize("path", CHAPTERS)
+    def test_ink_is_dark_on_paper_in_the_dark_mode_too(self, visit, path):
+        page = visit(path, mode="dark").page
+        page.emulate_media(media="print")
+        unfold(page)
+        parts = "article :is(p, li, td, th, h2, a, pre, pre span, code, summary, mjx-container)"
+        shown = page.locator(parts).filter(visible=True)
+        inks = set(shown.evaluate_all("parts => parts.map(part => getComputedStyle(part).color)"))
+        assert [ink for ink in inks if lightness(ink) > 0.35] == []
 
     @pytest.mark.parametrize("path", CHAPTERS)
     def test_what_is_folded_stays_folded_on_paper(self, visit, path):

@@ -16,6 +16,8 @@ from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.utils import new_document
 
+from helpers.figures import EXPLORABLE
+
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "_build" / "html"
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
@@ -87,7 +89,7 @@ def figures(source: Path) -> list[str]:
         output.data
         for cell in cells
         for output in cell.get("outputs", [])
-        if "image/png" in output.get("data", {})
+        if {"image/png", EXPLORABLE} & output.get("data", {}).keys()
     ]
     return [" ".join(data["text/plain"].split()) for data in stored]
 
