@@ -44,9 +44,9 @@ READ_TO_THE_END = """async () => {
             const box = image.getBoundingClientRect();
             return image.checkVisibility() && box.bottom > 0 && box.top < innerHeight;
         });
-        await Promise.all(seen.map(image => image.complete || new Promise(done => {
-            image.onload = image.onerror = done;
-        })));
+        // An explorable takes its still picture away, come or not.
+        while (seen.some(image => image.isConnected && !image.complete))
+            await new Promise(done => requestAnimationFrame(done));
     }
 }"""
 

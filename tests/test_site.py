@@ -16,6 +16,7 @@ from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.utils import new_document
 
+from helpers import claims
 from helpers.figures import EXPLORABLE
 
 ROOT = Path(__file__).parents[1]
@@ -158,6 +159,26 @@ def test_no_markup_is_left_raw(source):
     raw = re.findall(r"\$\$|\\tag|\*\*|```|:::|\{[a-z-]+\}`|</?\w+[^<>]*>|\]\(", text.get_text())
     assert raw == []
     assert not text.select(".system-message, .problematic")
+
+
+@pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda source: source.stem)
+def test_every_prediction_is_a_box(source):
+    cells = nbformat.read(source, as_version=4).cells
+    asked = sum(len(re.findall(r"^\*\*Predict\.\*\*", cell.source, re.MULTILINE)) for cell in cells)
+    boxes = article(source).select("p.prediction")
+    assert len(boxes) == asked
+    assert {box.strong.text for box in boxes} <= {"Predict."}
+
+
+def test_the_first_page_shows_verdicts_as_the_ledger_has_them():
+    ledger = claims.ledger(ROOT / "chapters").set_index("claim")
+    cards = page(ROOT / "chapters" / "index.md").select("ul.verdicts > li")
+    assert cards
+    for card in cards:
+        claim = ledger.loc[card.a.text]
+        badge = card.strong.text
+        assert claim.verdict.startswith(badge.removesuffix(" …"))
+        assert card.a["href"] == f"{claim.chapter}.html#claim-{claim.id}"
 
 
 @pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda source: source.stem)
