@@ -367,7 +367,7 @@ class TestPaper:
         parts = "article :is(p, li, td, th, h2, a, pre, pre span, code, summary, mjx-container)"
         shown = page.locator(parts).filter(visible=True)
         inks = set(shown.evaluate_all("parts => parts.map(part => getComputedStyle(part).color)"))
-        assert [ink for ink in inks if lightness(ink) > 0.35] == []
+        assert [ink for ink in inks if lightness(ink) > 0.4] == []
 
     @pytest.mark.parametrize("path", CHAPTERS)
     def test_what_is_folded_stays_folded_on_paper(self, visit, path):
