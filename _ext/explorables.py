@@ -14,13 +14,11 @@ from pathlib import Path
 import vl_convert
 from sphinx.application import Sphinx
 
-#: The form in which `helpers.figures.explore` stores a chart.
-MIME = "application/vnd.vegalite.v5+json"
+from helpers.figures import EXPLORABLE
+
 VEGA_LITE = "6.4"
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 SCRIPT = Path(__file__).with_name("explorables.js")
-#: The width of the still picture, in pixels: that of the page's column on a laptop.
-WIDTH = 680
 PICTURES = "_images"
 LIBRARY = "_static/vega"
 
@@ -34,9 +32,9 @@ def replace_charts(app: Sphinx, page: str, source: list[str]) -> None:
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
             forms = output.get("data", {})
-            if MIME in forms:
+            if EXPLORABLE in forms:
                 found = True
-                forms["text/html"] = figure(app, page, forms.pop(MIME), forms["text/plain"])
+                forms["text/html"] = figure(app, page, forms.pop(EXPLORABLE), forms["text/plain"])
     if found:
         source[0] = json.dumps(notebook)
 
@@ -44,8 +42,8 @@ def replace_charts(app: Sphinx, page: str, source: list[str]) -> None:
 def figure(app: Sphinx, page: str, spec: dict, words: str | list[str]) -> str:
     """Give the HTML of one chart: the still picture, the room that the controls will take, the specification."""
     words = " ".join("".join(words).split())
-    spec = spec | {"$schema": SCHEMA, "width": "container"}
-    picture = vl_convert.vegalite_to_svg(spec | {"width": WIDTH}, vl_version=VEGA_LITE)
+    spec = spec | {"$schema": SCHEMA}
+    picture = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
     name = f"explorable-{hashlib.sha256(picture.encode()).hexdigest()[:12]}.svg"
     target = Path(app.outdir) / PICTURES / name
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -53,11 +51,13 @@ def figure(app: Sphinx, page: str, spec: dict, words: str | list[str]) -> str:
     height = round(float(picture.split('height="', 1)[1].split('"', 1)[0]))
     controls = sum("input" in parameter.get("bind", {}) for parameter in spec.get("params", []))
     up = "../" * page.count("/")
-    data = json.dumps(spec, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
+    data = json.dumps(spec | {"width": "container"}, separators=(",", ":"), ensure_ascii=False).replace(
+        "</", "<\\/"
+    )
     return (
         f'<figure class="explorable" style="--controls: {controls}; --plot: {height}px">\n'
-        f'<div class="explorable-view"><img src="{up}{PICTURES}/{name}" width="{WIDTH}" height="{height}" '
-        f'alt="{html.escape(words)}" loading="lazy" decoding="async"></div>\n'
+        f'<div class="explorable-view"><img src="{up}{PICTURES}/{name}" '
+        f'alt="{html.escape(words)}"></div>\n'
         f'<p class="explorable-said" aria-live="polite"></p>\n'
         f'<script type="application/json">{data}</script>\n'
         "<noscript><p>With JavaScript, this figure has controls.</p></noscript>\n"

@@ -8,7 +8,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-BOX = "Predict"
+BOX = "Predict."
 
 
 class LeadIns(SphinxPostTransform):
@@ -23,7 +23,7 @@ class LeadIns(SphinxPostTransform):
             if not isinstance(label, nodes.strong) or isinstance(paragraph.parent, nodes.list_item):
                 continue
             words = label.astext()
-            if words.split(",")[0].rstrip(".") == BOX:
+            if words == BOX:
                 paragraph["classes"].append("prediction")
             elif words.endswith((".", "?")) and not words.startswith("Figure"):
                 paragraph["classes"].append("lead-in")

@@ -11,8 +11,6 @@ from sphinx.util.docutils import SphinxDirective
 
 from helpers import claims
 
-KINDS = {"holds": "holds", "fails as stated": "fails"}
-
 
 class Verdicts(SphinxDirective):
     """List the claims whose ids are given, one a line, and then how many are settled."""
@@ -39,8 +37,9 @@ class Verdicts(SphinxDirective):
 
     def card(self, claim: str, row: object) -> nodes.list_item:
         """Show the claim in its words, the verdict as a badge, and the way to the experiment."""
-        opening = row.verdict if row.verdict in KINDS else "holds if …"
-        badge = nodes.strong("", opening, classes=["verdict", KINDS.get(row.verdict, "conditional")])
+        kind = claims.kind_of(row.verdict)
+        opening = "holds if …" if kind == "conditional" else row.verdict
+        badge = nodes.strong("", opening, classes=["verdict", kind])
         link = nodes.reference("", row.claim, refuri=f"{row.chapter}.html#claim-{claim}", internal=True)
         return nodes.list_item("", nodes.paragraph("", "", badge), nodes.paragraph("", "", link))
 

@@ -19,7 +19,7 @@ from IPython.display import display
 
 from helpers.reporting import Check, Factor
 
-__all__ = ["CLAIMS", "MIME", "SOURCES", "Claim", "Source", "as_markdown", "ledger", "settle"]
+__all__ = ["CLAIMS", "MIME", "SOURCES", "Claim", "Source", "as_markdown", "kind_of", "ledger", "settle"]
 
 #: The type of the machine-readable record that `settle` leaves in a notebook.
 MIME = "application/vnd.rectified.claim+json"
@@ -209,7 +209,7 @@ def as_markdown(frame: pd.DataFrame) -> str:
     str
         A chapter is linked once it settles a claim.
     """
-    kinds = frame["verdict"].map(_kind)
+    kinds = frame["verdict"].map(kind_of)
     phrases = {
         "holds": ("holds as stated", "hold as stated"),
         "conditional": ("holds under a condition", "hold under a condition"),
@@ -238,14 +238,25 @@ def as_markdown(frame: pd.DataFrame) -> str:
     return "\n".join([*lines, "", "</div>"])
 
 
-def _kind(verdict: str) -> str:
-    """Sort a verdict into the four kinds that the site's style knows."""
+def kind_of(verdict: str) -> str:
+    """Sort a verdict into the four kinds that the site's style knows.
+
+    Parameters
+    ----------
+    verdict : str
+        As `ledger` has it: a condition may follow.
+
+    Returns
+    -------
+    str
+        "holds", "conditional", "fails" or "open".
+    """
     return {"holds": "holds", "fails as stated": "fails", "open": "open"}.get(verdict, "conditional")
 
 
 def _badge(verdict: str) -> str:
     """Set the opening words of a verdict as a badge; a condition follows as it is."""
-    kind = _kind(verdict)
+    kind = kind_of(verdict)
     badge, condition = (
         ("holds if", verdict.removeprefix("holds if")) if kind == "conditional" else (verdict, "")
     )
@@ -266,7 +277,7 @@ def _box(claim: Claim, verdict: str, checks: tuple[Check, ...]) -> str:
     met_in = ", ".join(SOURCES[key].link for key in claim.source)
     return "\n".join(
         [
-            f'<div class="admonition claim {_kind(verdict)}" id="claim-{claim.id}">',
+            f'<div class="admonition claim {kind_of(verdict)}" id="claim-{claim.id}">',
             '<p class="admonition-title">Claim</p>',
             "",
             f"*{claim.wording}* (Met in: {met_in}.)",

@@ -5,7 +5,6 @@ These tests read `_build/html` as it is, and the manifest of what was not made h
 
 import gzip
 import hashlib
-import importlib.util
 import re
 import tomllib
 from functools import cache
@@ -14,6 +13,9 @@ from io import BytesIO
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import assets
+import finish
+import icons
 import pytest
 import vl_convert
 from bs4 import BeautifulSoup
@@ -34,16 +36,6 @@ MEGABYTES = 1.5
 def site():
     if not (SITE / "index.html").exists():
         pytest.fail("there is no site in _build/html: run `make book` first, or `make test`")
-
-
-def extension(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "_ext" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-assets, icons, finish = map(extension, ["assets", "icons", "finish"])
 
 
 @cache

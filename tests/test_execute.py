@@ -1,9 +1,9 @@
 """`make execute`: what it stores, and what it leaves alone."""
 
-import importlib.util
 from datetime import date
 from pathlib import Path
 
+import execute
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -13,10 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def execution():
-    spec = importlib.util.spec_from_file_location("execute", ROOT / "_ext" / "execute.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return execute
 
 
 @pytest.fixture

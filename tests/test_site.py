@@ -3,7 +3,6 @@
 `make test` builds the site first. These tests read `_build/html` as it is.
 """
 
-import importlib.util
 import re
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
+import sharing
 import yaml
 from bs4 import BeautifulSoup
 from docutils import nodes
@@ -235,13 +235,6 @@ DOCUMENTS = [
 ]
 
 
-def sharing():
-    spec = importlib.util.spec_from_file_location("sharing", ROOT / "_ext" / "sharing.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def named(path: str) -> dict[str, str]:
     """What the meta tags of a page say."""
     tags = parse(SITE / f"{path}.html").find_all("meta", content=True)
@@ -356,5 +349,5 @@ def test_previous_and_next_follow_the_contents():
     ],
 )
 def test_a_page_is_described_by_its_first_whole_sentences(source, expected):
-    assert sharing().lead(document(source)) == expected
+    assert sharing.lead(document(source)) == expected
     assert len(expected) <= 200
