@@ -46,7 +46,7 @@ test: $(READY) ## run everything that must hold: lint, a clean build of the site
 
 execute: export TQDM_DISABLE := 1
 execute: $(READY) ## run all chapters, or the one of CHAPTER=…, and store their outputs
-	$(BIN)/python _ext/execute.py $(CHAPTER)
+	$(BIN)/python tools/execute.py $(CHAPTER)
 
 lab: $(READY) ## open the chapters in JupyterLab
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/chapters

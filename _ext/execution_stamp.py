@@ -1,6 +1,6 @@
 """Sphinx extension: under a notebook's title, when it was executed, with which versions, and how long that took.
 
-`make execute` (`_ext/execute.py`) stores these facts in the notebook; a notebook without them gets a warning.
+`make execute` (`tools/execute.py`) stores these facts in the notebook; a notebook without them gets a warning.
 """
 
 import json
