@@ -9,6 +9,7 @@ SHELL := bash
 PYTHON ?= python3
 REQUIREMENTS ?= requirements.txt
 CHAPTER ?=
+SUBMISSIONS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,10 +27,10 @@ ifneq ($(shell cat $(PINNED) 2> /dev/null),$(CURDIR))
 .PHONY: $(PINNED)
 endif
 
-.PHONY: help env book test execute lab bench pins clean
+.PHONY: help env book test execute assignment grade lab bench pins clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 env: $(READY) ## make the virtual environment .venv from requirements.txt
 
@@ -47,6 +48,12 @@ test: $(READY) ## run everything that must hold: lint, a clean build of the site
 execute: export TQDM_DISABLE := 1
 execute: $(READY) ## run all chapters, or the one of CHAPTER=…, and store their outputs
 	$(BIN)/python tools/execute.py $(CHAPTER)
+
+assignment: $(READY) ## write the exercises of all chapters, or of CHAPTER=…, without solutions, to _build/assignments
+	$(BIN)/python tools/assignment.py $(CHAPTER)
+
+grade: $(READY) ## grade SUBMISSIONS=folder, with <student>/CHAPTER.ipynb for each student, into folder/grades.csv
+	$(BIN)/python tools/grade.py $(CHAPTER) $(if $(SUBMISSIONS),"$(SUBMISSIONS)")
 
 lab: $(READY) ## open the chapters in JupyterLab
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/chapters
