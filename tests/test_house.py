@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from addresses import inconsistencies
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(path.stem for path in (ROOT / "helpers").glob("*.py") if path.stem != "__init__")
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-ADDRESS = CONFIG["repository"]["url"]
 
 
 def text_of(name: str) -> str:
@@ -137,21 +136,12 @@ def test_readme_gives_the_two_commands():
     assert {"book", "test"} <= set(re.findall(r"make ([a-z]+)", text_of("README.md")))
 
 
-def test_the_address_of_the_repository_is_the_same_everywhere():
-    repository = ADDRESS.removeprefix("https://github.com/")
-    name = repository.split("/")[1]
-    pattern = rf"(?:github\.com/|/github/|/gh/)([\w.-]+/{name})\b"
-    files = ["README.md", "CONTRIBUTING.md", "CITATION.cff", "pyproject.toml", "requirements.txt"]
-    pages = [
-        f"chapters/{path.name}" for path in (ROOT / "chapters").iterdir() if path.suffix in {".md", ".ipynb"}
-    ]
-    for file in files + pages:
-        assert set(re.findall(pattern, text_of(file))) <= {repository}, f"{file} names another repository"
-    assert PROJECT["urls"]["Repository"] == ADDRESS
-    citation = yaml.safe_load(text_of("CITATION.cff"))
-    assert citation["repository-code"] == ADDRESS
-    assert citation["url"] == CONFIG["html"]["baseurl"]
-    assert citation["version"] == PROJECT["version"]
+def test_every_file_gives_the_address_of_the_book():
+    assert inconsistencies(ROOT) == []
+
+
+def test_the_version_is_the_same_everywhere():
+    assert yaml.safe_load(text_of("CITATION.cff"))["version"] == PROJECT["version"]
 
 
 def test_every_package_is_pinned_exactly():
