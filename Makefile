@@ -9,25 +9,30 @@ SHELL := bash
 PYTHON ?= python3
 REQUIREMENTS ?= requirements.txt
 CHAPTER ?=
-SUBMISSIONS ?=
+# Of these the command line decides, and not what an environment happens to hold.
+SUBMISSIONS :=
+COURSE :=
+URL :=
+BRANCH :=
+SITE :=
 
 VENV := .venv
 BIN := $(VENV)/bin
-SITE := _build/html
+HTML := _build/html
 SOURCES := _config.yml _toc.yml CONTRIBUTING.md helpers/claims.toml $(wildcard helpers/*.py chapters/*.ipynb chapters/*.md chapters/reference/* chapters/images/* _ext/*.py _static/* _templates/*/*)
 
 # A stamp is written last, so that what was interrupted is done again. The one of the environment carries the
 # name of the file that it was made from; the site's lies inside the site, and goes with it.
 PINNED := $(VENV)/.made-from-$(notdir $(REQUIREMENTS))
 READY := $(VENV)/.ready
-BUILT := $(SITE)/.built
+BUILT := $(HTML)/.built
 
 # An environment is bound to its folder: one that came along with a copy of the folder is made anew.
 ifneq ($(shell cat $(PINNED) 2> /dev/null),$(CURDIR))
 .PHONY: $(PINNED)
 endif
 
-.PHONY: help env book test execute assignment grade lab bench pins clean
+.PHONY: help env book test execute assignment grade lab bench retarget pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,7 +40,7 @@ help: ## list the targets
 env: $(READY) ## make the virtual environment .venv from requirements.txt
 
 book: $(BUILT) ## render the book to _build/html, with warnings as errors
-	@echo "The book is ready. Open file://$(CURDIR)/$(SITE)/index.html"
+	@echo "The book is ready. Open file://$(CURDIR)/$(HTML)/index.html"
 
 test: export OMP_NUM_THREADS := 1
 test: $(READY) ## run everything that must hold: lint, a clean build of the site, unit tests, chapters, pages
@@ -50,7 +55,7 @@ execute: $(READY) ## run all chapters, or the one of CHAPTER=…, and store thei
 	$(BIN)/python tools/execute.py $(CHAPTER)
 
 assignment: $(READY) ## write the exercises of all chapters, or of CHAPTER=…, without solutions, to _build/assignments
-	$(BIN)/python tools/assignment.py $(CHAPTER)
+	$(BIN)/python tools/assignment.py $(CHAPTER) $(if $(COURSE),--course "$(COURSE)")
 
 grade: $(READY) ## grade SUBMISSIONS=folder, with <student>/CHAPTER.ipynb for each student, into folder/grades.csv
 	$(BIN)/python tools/grade.py $(CHAPTER) $(if $(SUBMISSIONS),"$(SUBMISSIONS)")
@@ -61,6 +66,9 @@ lab: $(READY) ## open the chapters in JupyterLab
 bench: export OMP_NUM_THREADS := 1
 bench: $(READY) ## print the benchmark table
 	$(BIN)/python -m benchmarks
+
+retarget: ## point the book at a fork: URL=https://github.com/OWNER/NAME, and BRANCH=… or SITE=… where they differ
+	@$(PYTHON) tools/retarget.py -- '$(URL)' '$(BRANCH)' '$(SITE)'
 
 pins: ## resolve requirements.in anew, and write the versions into requirements.txt
 	@$(check_python)

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from addresses import inconsistencies
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(path.stem for path in (ROOT / "helpers").glob("*.py") if path.stem != "__init__")
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-ADDRESS = CONFIG["repository"]["url"]
 
 
 def text_of(name: str) -> str:
@@ -137,21 +136,12 @@ def test_readme_gives_the_two_commands():
     assert {"book", "test"} <= set(re.findall(r"make ([a-z]+)", text_of("README.md")))
 
 
-def test_the_address_of_the_repository_is_the_same_everywhere():
-    repository = ADDRESS.removeprefix("https://github.com/")
-    name = repository.split("/")[1]
-    pattern = rf"(?:github\.com/|/github/|/gh/)([\w.-]+/{name})\b"
-    files = ["README.md", "CONTRIBUTING.md", "CITATION.cff", "pyproject.toml", "requirements.txt"]
-    pages = [
-        f"chapters/{path.name}" for path in (ROOT / "chapters").iterdir() if path.suffix in {".md", ".ipynb"}
-    ]
-    for file in files + pages:
-        assert set(re.findall(pattern, text_of(file))) <= {repository}, f"{file} names another repository"
-    assert PROJECT["urls"]["Repository"] == ADDRESS
-    citation = yaml.safe_load(text_of("CITATION.cff"))
-    assert citation["repository-code"] == ADDRESS
-    assert citation["url"] == CONFIG["html"]["baseurl"]
-    assert citation["version"] == PROJECT["version"]
+def test_every_file_gives_the_address_of_the_book():
+    assert inconsistencies(ROOT) == []
+
+
+def test_the_version_is_the_same_everywhere():
+    assert yaml.safe_load(text_of("CITATION.cff"))["version"] == PROJECT["version"]
 
 
 def test_every_package_is_pinned_exactly():
@@ -178,6 +168,73 @@ def test_every_page_stands_in_the_table_of_contents():
     folders = [ROOT / "chapters", ROOT / "chapters" / "reference"]
     sources = [path for folder in folders for path in folder.iterdir() if path.suffix in {".md", ".ipynb"}]
     assert listed == {path.relative_to(folders[0]).with_suffix("").as_posix() for path in sources}
+
+
+CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
+
+
+def problems_of_binder(requirements: str, runtime: str, python: str) -> list[str]:
+    """What Binder would install otherwise than the book was executed with: CPU torch, the pins, helpers from here."""
+    lines = [line.split("#")[0].strip() for line in requirements.splitlines()]
+    options = [tuple(re.split(r"[ =]+", line, maxsplit=1)) for line in lines if line]
+    problems = [f"{' '.join(option)} should not be there" for option in options if len(option) != 2]
+    indices = [option for option in options if "index" in option[0]]
+    if indices != [("--extra-index-url", CPU_WHEELS)]:
+        problems.append(f"torch comes from {indices}, and not from {CPU_WHEELS} beside PyPI")
+    if sorted(option for option in options if option not in indices) != [
+        ("-e", "."),
+        ("-r", "../requirements.txt"),
+    ]:
+        problems.append("what is installed is not the pins, and helpers from this repository")
+    if runtime != f"python-{python}\n":
+        problems.append(f"the runtime is {runtime!r}, and not Python {python}")
+    return problems
+
+
+def pinned_python() -> str:
+    """The version of Python that the pins are made for."""
+    return re.search(r"exactly, on Python (\d\.\d+)\.", text_of("requirements.txt"))[1]
+
+
+def test_binder_runs_what_the_book_was_executed_with():
+    given = [text_of(f"binder/{name}") for name in ("requirements.txt", "runtime.txt")]
+    assert problems_of_binder(*given, pinned_python()) == []
+
+
+@pytest.mark.parametrize("name", ["deploy", "test"])
+def test_the_workflow_that_checks_the_book_has_the_python_and_the_torch_of_binder(name):
+    workflow = yaml.safe_load(text_of(f".github/workflows/{name}.yml"))
+    steps = next(
+        job["steps"]
+        for job in workflow["jobs"].values()
+        if any(step.get("run") == ".ci/run" for step in job["steps"])
+    )
+    assert [step["with"]["python-version"] for step in steps if "setup-python" in step.get("uses", "")] == [
+        pinned_python()
+    ]
+    assert workflow["env"]["PIP_EXTRA_INDEX_URL"] == CPU_WHEELS
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (f"--extra-index-url {CPU_WHEELS}\n", ""),
+        ("/whl/cpu", "/whl/cu126"),
+        ("--extra-index-url", "--index-url"),
+        ("-r ../requirements.txt\n", ""),
+        ("-r ../requirements.txt", "-r ../requirements.in"),
+        ("-e .", "rectified"),
+        ("-e .", "-e .\ntorch"),
+        ("python-3.11", "python-3.12"),
+        ("python-3.11\n", ""),
+    ],
+)
+def test_a_binder_that_would_install_something_else_is_seen(old, new):
+    requirements = f"# A comment.\n--extra-index-url {CPU_WHEELS}\n-r ../requirements.txt\n-e .\n"
+    runtime = "python-3.11\n"
+    assert problems_of_binder(requirements, runtime, "3.11") == []
+    assert old in requirements + runtime
+    assert problems_of_binder(requirements.replace(old, new), runtime.replace(old, new), "3.11") != []
 
 
 def problems_of_workflow(text: str) -> list[str]:

@@ -28,7 +28,8 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "chapters"
 CHAPTERS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
 NOTEBOOKS = [*CHAPTERS, FOLDER / "claims.ipynb"]
-ADDRESS = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
+ADDRESS = f"{REPOSITORY['url']}@{REPOSITORY['branch']}"
 DEPENDENCIES = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -434,8 +435,9 @@ BREACHES = [
     (opens_with_the_bootstrap, with_source(1, "import helpers")),
     (
         opens_with_the_bootstrap,
-        with_source(1, BOOTSTRAP.replace(ADDRESS, "https://github.com/somebody/rectified")),
+        with_source(1, BOOTSTRAP.replace(ADDRESS, "https://github.com/somebody/else@main")),
     ),
+    (opens_with_the_bootstrap, with_source(1, BOOTSTRAP.replace(ADDRESS, REPOSITORY["url"]))),
 ]
 
 

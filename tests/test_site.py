@@ -5,6 +5,7 @@
 
 import re
 from functools import cache
+from html import unescape
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -83,6 +84,32 @@ def broken_links(folder: Path, base: str) -> list[str]:
     return broken
 
 
+LAUNCHED = re.compile(
+    r"https?://[^\s\"'<>()]*\b(?:colab\.research\.google\.com|mybinder\.org)\b[^\s\"'<>()]*"
+)
+
+
+def launch_links(path: str) -> set[str]:
+    """The addresses that start a notebook of this repository, in Colab and in Binder."""
+    repository = CONFIG["repository"]["url"].removeprefix("https://github.com/")
+    branch = CONFIG["repository"]["branch"]
+    return {
+        f"https://colab.research.google.com/github/{repository}/blob/{branch}/{path}",
+        f"https://mybinder.org/v2/gh/{repository}/{branch}?urlpath=lab/tree/{path}",
+    }
+
+
+def wrong_launch_links(text: str) -> list[str]:
+    """Every link of a page to Colab or Binder, but to their badges, that starts no notebook of this repository."""
+    wrong = []
+    for link in LAUNCHED.findall(unescape(text)):
+        path = re.search(r"(?:^|/)(chapters/[\w/]+\.ipynb)$", link)
+        starts = path and (ROOT / path[1]).is_file() and link in launch_links(path[1])
+        if not starts and not link.endswith(("/badge_logo.svg", "/colab-badge.svg")):
+            wrong.append(link)
+    return wrong
+
+
 def figures(source: Path) -> list[str]:
     """The words of each figure that a notebook stores."""
     cells = nbformat.read(source, as_version=4).cells
@@ -136,19 +163,26 @@ def test_a_notebook_is_stamped_with_what_executed_it(source):
     assert re.search(rf"in {facts['seconds']} seconds? on {facts['threads']} threads?\.$", stamp)
 
 
-@pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda source: source.stem)
-def test_launch_buttons_lead_to_the_notebook(source):
-    owner_and_name = CONFIG["repository"]["url"].removeprefix("https://github.com/")
-    branch = CONFIG["repository"]["branch"]
-    links = {link["href"] for link in page(source).find_all("a", href=True)}
-    assert (
-        f"https://colab.research.google.com/github/{owner_and_name}/blob/{branch}/chapters/{source.name}"
-        in links
-    )
-    assert (
-        f"https://mybinder.org/v2/gh/{owner_and_name}/{branch}?urlpath=lab/tree/chapters/{source.name}"
-        in links
-    )
+def test_every_launch_link_starts_a_notebook_of_this_repository():
+    sources = [*pages(SITE), ROOT / "README.md"]
+    assert [
+        f"{path.relative_to(ROOT)}: {link}"
+        for path in sources
+        for link in wrong_launch_links(path.read_text(encoding="utf-8"))
+    ] == []
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_the_launch_menu_of_a_notebook_and_of_no_other_page_leads_to_it(source):
+    menu = page(source).select(".bd-header-article .dropdown-launch-buttons a")
+    expected = launch_links(f"chapters/{source.name}") if source in NOTEBOOKS else set()
+    assert {link["href"] for link in menu} == expected
+
+
+@pytest.mark.parametrize("path", ["README.md", "chapters/index.md"])
+def test_a_first_page_starts_a_chapter_in_both_places(path):
+    text = (ROOT / path).read_text(encoding="utf-8")
+    assert any(launch_links(f"chapters/{source.name}") <= set(LAUNCHED.findall(text)) for source in NOTEBOOKS)
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
@@ -223,6 +257,31 @@ def test_a_broken_link_is_seen(tmp_path, link, is_broken):
     (site / "b.html").write_text('<p id="there"></p>')
     (site / "sub" / "c.html").write_text('<a href="../a.html#here">')
     assert bool(broken_links(site, "https://book.example/")) is is_broken
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("https:", "http:"),
+        (CONFIG["repository"]["url"].removeprefix("https://github.com/"), "somebody/else"),
+        (f"/{CONFIG['repository']['branch']}", "/another-branch"),
+        ("/chapters/", "/"),
+        (".ipynb", ".md"),
+        (NOTEBOOKS[0].name, "99_gone.ipynb"),
+        (".ipynb", ".ipynb#there"),
+        ("/blob/", "/tree/"),
+        ("?urlpath=lab/tree/", "?filepath="),
+        ("?urlpath=lab/tree/", "?urlpath=tree/"),
+    ],
+)
+def test_a_wrong_launch_link_is_seen(old, new):
+    links = launch_links(f"chapters/{NOTEBOOKS[0].name}")
+    assert any(old in link for link in links)
+    for link in links:
+        for form in ('<a href="{}">Run it</a>', "[![Run it](https://mybinder.org/badge_logo.svg)]({})"):
+            assert wrong_launch_links(form.format(link)) == []
+            wrong = link.replace(old, new)
+            assert wrong_launch_links(form.format(wrong)) == ([wrong] if wrong != link else [])
 
 
 # What search engines and shared links learn.

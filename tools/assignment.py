@@ -16,7 +16,7 @@ from urllib.parse import urljoin
 
 import nbformat
 import yaml
-from execute import replace
+from files import replace
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_notebook
 from nbgrader.apps import NbGraderAPI

@@ -18,6 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import nbformat
+from files import replace
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -72,14 +73,6 @@ def pictures(notebook: nbformat.NotebookNode) -> dict[str, bytes]:
         for output in cell.outputs
         if "image/png" in output.get("data", {})
     }
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a whole new file beside the old one first: a crash leaves one of the two, and never half of one."""
-    path.parent.mkdir(exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    os.replace(part, path)
 
 
 def execute_all(paths: list[Path]) -> int:

@@ -25,7 +25,7 @@ import nbformat
 import pandas as pd
 import psutil
 from assignment import is_test, open_course
-from execute import replace
+from files import replace
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tqdm import tqdm
