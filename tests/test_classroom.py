@@ -123,7 +123,21 @@ def test_make_assignment_writes_one_notebook_and_leaves_what_else_is_there(tmp_p
     (tmp_path / "01_small" / "mine.txt").write_text("notes")
     assert assignment.main() == 0
     assert sorted(path.name for path in (tmp_path / "01_small").iterdir()) == ["01_small.ipynb", "mine.txt"]
-    assert str(tmp_path / "01_small" / "01_small.ipynb") in capsys.readouterr().out
+    assert str(tmp_path / "01_small") in capsys.readouterr().out
+
+
+def test_a_course_of_nbgrader_gets_the_version_with_solutions(tmp_path, monkeypatch):
+    monkeypatch.setattr(assignment, "CHAPTERS", small_chapter(tmp_path, "01_small"))
+    monkeypatch.setattr(assignment, "ASSIGNMENTS", tmp_path / "students")
+    monkeypatch.setattr(
+        assignment.sys, "argv", ["assignment.py", "01_small", "--course", str(tmp_path / "dl")]
+    )
+    assert assignment.main() == 0
+    result = assignment.course(tmp_path / "dl").generate_assignment("01_small")
+    assert result["success"], result
+    released = nbformat.read(tmp_path / "dl" / "release" / "01_small" / "01_small.ipynb", as_version=4)
+    student = nbformat.read(tmp_path / "students" / "01_small" / "01_small.ipynb", as_version=4)
+    assert [cell.source for cell in released.cells] == [cell.source for cell in student.cells]
 
 
 def test_an_unknown_chapter_is_named_with_those_that_exist(monkeypatch, capsys):

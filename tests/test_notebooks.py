@@ -47,6 +47,8 @@ TAGS = {"hide-cell", "hide-input", "remove-input", "nbval-ignore-output"}
 HIDING = {"hide-cell", "hide-input", "remove-input"}
 MEGABYTES = 3
 LINES = 15
+#: Beside the tag `hide-cell`: what folds a cell away in JupyterLab and in Colab.
+FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}
 #: How many cells of each chapter show a raw table or a timing, which nbval cannot compare: as few as possible.
 IGNORED: dict[str, int] = {}
 
@@ -248,7 +250,37 @@ def has_an_explorable(notebook):
     return [] if any(figures.EXPLORABLE in form for form in forms(notebook)) else ["nothing to turn"]
 
 
-CHAPTER_RULES = [opens_with_the_bootstrap, has_an_explorable]
+def has_exercises_that_grade_themselves(notebook):
+    """Two or more, each with a text that cannot be edited, folded solutions, and visible and hidden tests."""
+    marked = [cell for cell in notebook.cells if "nbgrader" in cell.metadata]
+    roles = {"text": [], "solution": [], "tests": []}
+    problems = []
+    for cell in marked:
+        facts, key = cell.metadata.nbgrader, cell.metadata.nbgrader.grade_id
+        role = "tests" if facts.grade else "solution" if facts.solution else "text"
+        form = r"exercise-\d+" + ("" if role == "text" else rf"-{role}(-[a-z-]+)?")
+        problems += [] if re.fullmatch(form, key) else [f"{key}: a name of {role} looks like {form}"]
+        roles[role].append(re.match(r"(exercise-\d+)?", key)[0])
+        if role == "text":
+            continue
+        region = "SOLUTION" if role == "solution" else "HIDDEN TESTS"
+        before, *hidden = re.split(rf"^ *### (?:BEGIN|END) {region}$", cell.source, flags=re.MULTILINE)
+        if len(hidden) % 2 or not hidden or not hidden[0].strip():
+            problems.append(f"{key}: nothing stands between ### BEGIN {region} and ### END {region}")
+        if role == "tests" and ("assert" not in before or not facts.get("points")):
+            problems.append(f"{key}: tests need points, and visible ones before the hidden ones")
+        if not cell.source.startswith("# @title "):
+            problems.append(f"{key}: a folded cell needs a first line `# @title …` in Colab")
+        if not FOLDED.items() <= cell.metadata.items() or "hide-cell" not in tags(cell):
+            problems.append(f"{key}: folded away needs the tag hide-cell and {FOLDED}")
+    exercises = set(roles["tests"])
+    problems += [f"exercises that grade themselves: {sorted(exercises)}"] if len(exercises) < 2 else []
+    problems += [f"{role}: {sorted(set(found))}" for role, found in roles.items() if set(found) != exercises]
+    problems += [f"{key}: more than one text" for key, n in Counter(roles["text"]).items() if n > 1]
+    return problems
+
+
+CHAPTER_RULES = [opens_with_the_bootstrap, has_an_explorable, has_exercises_that_grade_themselves]
 
 
 def read(path: Path) -> NotebookNode:
@@ -325,6 +357,27 @@ SPEC = {
 CHART = {figures.EXPLORABLE: SPEC, "text/plain": "The gradient by layer, for a depth that can be set."}
 
 
+def exercise(number: int) -> list[NotebookNode]:
+    """An exercise that grades itself."""
+
+    def marked(key, **fields):
+        facts = {"grade": False, "grade_id": f"exercise-{number}{key}", "locked": True, "solution": False}
+        return {"nbgrader": facts | {"task": False, "schema_version": 3} | fields}
+
+    folded = FOLDED | {"tags": ["hide-cell"]}
+    solution = f"# @title A\ndef f{number}():\n    ### BEGIN SOLUTION\n    return 1\n    ### END SOLUTION"
+    tests = f"# @title T\nassert f{number}()\n### BEGIN HIDDEN TESTS\nassert f{number}() == 1\n### END HIDDEN TESTS"
+    return [
+        new_markdown_cell(f"**{number}.** Write `f{number}`.", metadata=marked("")),
+        new_code_cell(
+            solution, execution_count=2 * number + 1, metadata=folded | marked("-solution", solution=True)
+        ),
+        new_code_cell(
+            tests, execution_count=2 * number + 2, metadata=folded | marked("-tests", grade=True, points=1)
+        ),
+    ]
+
+
 def good() -> NotebookNode:
     """A small notebook that keeps every rule."""
     return new_notebook(
@@ -338,6 +391,8 @@ def good() -> NotebookNode:
                 execution_count=2,
                 outputs=[new_output("display_data", FIGURE), new_output("display_data", CHART)],
             ),
+            *exercise(1),
+            *exercise(2),
         ],
         metadata={"kernelspec": dict(KERNELSPEC), "rectified": dict.fromkeys(STAMP, 1)},
     )
@@ -361,6 +416,42 @@ def without_charts(notebook):
 def with_source(index, source):
     def change(notebook):
         notebook.cells[index].source = source
+
+    return change
+
+
+def with_change(index, old, new):
+    def change(notebook):
+        assert old in notebook.cells[index].source
+        notebook.cells[index].source = notebook.cells[index].source.replace(old, new)
+
+    return change
+
+
+def with_cells(number):
+    def change(notebook):
+        del notebook.cells[number:]
+
+    return change
+
+
+def without_cell(index):
+    def change(notebook):
+        del notebook.cells[index]
+
+    return change
+
+
+def without_metadata(index, key):
+    def change(notebook):
+        del notebook.cells[index].metadata[key]
+
+    return change
+
+
+def with_name(index, name):
+    def change(notebook):
+        notebook.cells[index].metadata.nbgrader["grade_id"] = name
 
     return change
 
@@ -432,6 +523,18 @@ BREACHES = [
     (uses_only_known_tags, with_source(2, "# NBVAL_SKIP\nx = 1")),
     (has_short_cells, with_source(2, "x = 1\n" * 16)),
     (has_an_explorable, without_charts),
+    (has_exercises_that_grade_themselves, with_cells(6)),
+    (has_exercises_that_grade_themselves, without_cell(3)),
+    (has_exercises_that_grade_themselves, without_cell(4)),
+    (has_exercises_that_grade_themselves, with_source(4, "# @title A\ndef f1():\n    return 1")),
+    (has_exercises_that_grade_themselves, with_source(5, "# @title T\nassert f1() == 1")),
+    (has_exercises_that_grade_themselves, with_change(5, "assert f1()\n#", "#")),
+    (has_exercises_that_grade_themselves, with_change(4, "# @title A", "# A")),
+    (has_exercises_that_grade_themselves, without_metadata(4, "jupyter")),
+    (has_exercises_that_grade_themselves, without_metadata(4, "cellView")),
+    (has_exercises_that_grade_themselves, without_metadata(5, "tags")),
+    (has_exercises_that_grade_themselves, with_name(5, "exercise-2-tests")),
+    (has_exercises_that_grade_themselves, with_name(5, "tests-of-exercise-1")),
     (opens_with_the_bootstrap, with_source(1, "import helpers")),
     (
         opens_with_the_bootstrap,

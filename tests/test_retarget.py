@@ -257,6 +257,7 @@ def in_words(text: str, address: Address) -> str:
         "https://cdn.jsdelivr.net/gh/|R|@|B|/logo.svg",
         "https://colab.research.google.com/github/|R|/blob/|B|/chapters/a.ipynb",
         "https://mybinder.org/v2/gh/|R|/|B|?urlpath=lab",
+        "https://hub.example/hub/user-redirect/git-pull?repo=https://github.com/|R|&branch=|B|&urlpath=lab/main",
         "https://api.github.com/repos/|R|/contents",
         r'"see\ngithub.com/|R|\n"',
         "<|S|>, |S|/ and |S|/chapters/index.html#main",

@@ -26,6 +26,7 @@ CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 FOLDERS = [ROOT / "chapters", ROOT / "chapters" / "reference"]
 SOURCES = sorted(path for folder in FOLDERS for path in folder.iterdir() if path.suffix in {".md", ".ipynb"})
 NOTEBOOKS = [path for path in SOURCES if path.suffix == ".ipynb"]
+CHAPTERS = [path for path in NOTEBOOKS if path.name[0].isdigit()]
 LINKS = {"a": "href", "link": "href", "img": "src", "script": "src", "source": "src", "iframe": "src"}
 
 
@@ -213,6 +214,49 @@ def test_the_first_page_shows_verdicts_as_the_ledger_has_them():
         badge = card.strong.text
         assert claim.verdict.startswith(badge.removesuffix(" …"))
         assert card.a["href"] == f"{claim.chapter}.html#claim-{claim.id}"
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda source: source.stem)
+def test_solutions_and_tests_of_exercises_are_folded_away(source):
+    cells = [cell for cell in nbformat.read(source, as_version=4).cells if "nbgrader" in cell.metadata]
+    code = [cell.source for cell in cells if cell.cell_type == "code"]
+    folded = [
+        (fold.summary.get_text(" ", strip=True), fold.find("pre").get_text().strip())
+        for fold in article(source).select("#exercises details.hide")
+    ]
+    assert [shown for _, shown in folded] == code
+    assert {label.split(" Hide")[0] for label, _ in folded} == {"Show a solution", "Show the tests"}
+
+
+def test_the_teaching_page_lists_every_chapter_with_its_time_and_its_points():
+    rows = {
+        row.a["href"].removesuffix(".html"): row.get_text(" ", strip=True)
+        for row in page(ROOT / "chapters" / "teaching.md").select("#the-chapters tbody tr")
+    }
+    assert rows.keys() == {source.stem for source in CHAPTERS}
+    for source in CHAPTERS:
+        notebook = nbformat.read(source, as_version=4)
+        points = [
+            cell.metadata.nbgrader.get("points", 0) for cell in notebook.cells if "nbgrader" in cell.metadata
+        ]
+        assert f"{notebook.metadata.rectified.seconds} s" in rows[source.stem]
+        assert sum(map(int, re.findall(r"\((\d+) points\)", rows[source.stem]))) == sum(points)
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda source: source.stem)
+def test_the_teaching_guide_knows_every_chapter_and_each_of_its_graded_exercises(source):
+    guide = page(ROOT / "chapters" / "teaching.md")
+    cells = nbformat.read(source, as_version=4).cells
+    title = cells[0].source.splitlines()[0].removeprefix("# ").replace(". ", ", ", 1)
+    section = next(part for part in guide.select("#objectives section") if f"Chapter {title}" in part.h3.text)
+    checked = set(re.findall(r"exercise (\d+)", section.text))
+    assert {
+        re.match(r"exercise-(\d+)", cell.metadata.nbgrader.grade_id)[1]
+        for cell in cells
+        if cell.metadata.get("nbgrader", {}).get("grade")
+    } <= checked
+    for part in ("objectives", "misconceptions"):
+        assert guide.select(f"#{part} a[href^='{source.stem}.html#']"), part
 
 
 @pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda source: source.stem)

@@ -101,6 +101,21 @@ def course(folder: Path, config: Config | None = None) -> NbGraderAPI:
     return NbGraderAPI(config=config)
 
 
+def source(name: str) -> NotebookNode:
+    """Give the exercises of a chapter, solutions and hidden tests included.
+
+    Raises
+    ------
+    ValueError
+        If there is no such chapter, or it has no exercises that grade themselves.
+    """
+    if name not in CHAPTERS:
+        raise ValueError(f"there is no chapter {name!r}; the chapters are {', '.join(CHAPTERS)}")
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    address = urljoin(config["html"]["baseurl"], f"chapters/{name}.html")
+    return exercises(nbformat.read(CHAPTERS[name], as_version=4), address)
+
+
 def open_course(folder: Path, name: str) -> NotebookNode:
     """Make a course of one assignment in an empty folder, and give the notebook as students get it.
 
@@ -109,14 +124,9 @@ def open_course(folder: Path, name: str) -> NotebookNode:
     ValueError
         If there is no such chapter, or nbgrader finds a fault in its exercises.
     """
-    if name not in CHAPTERS:
-        raise ValueError(f"there is no chapter {name!r}; the chapters are {', '.join(CHAPTERS)}")
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    address = urljoin(config["html"]["baseurl"], f"chapters/{name}.html")
-    source = exercises(nbformat.read(CHAPTERS[name], as_version=4), address)
     path = folder / "source" / name / f"{name}.ipynb"
     path.parent.mkdir(parents=True)
-    nbformat.write(source, path)
+    nbformat.write(source(name), path)
     result = course(folder).generate_assignment(name)
     if not result["success"]:
         raise ValueError(f"nbgrader finds a fault in the exercises of {name}:\n{result['log']}")
@@ -130,17 +140,28 @@ def main() -> int:
     parser.add_argument(
         "chapter", nargs="*", help="file names without .ipynb; where none is given, all chapters"
     )
-    for name in parser.parse_args().chapter or CHAPTERS:
+    parser.add_argument(
+        "--course", type=Path, help="a course folder of nbgrader's, which gets the version with solutions"
+    )
+    given = parser.parse_args()
+    for name in given.chapter or CHAPTERS:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 student = open_course(Path(folder), name)
             except ValueError as error:
                 parser.error(str(error))
-        path = ASSIGNMENTS / name / f"{name}.ipynb"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace(path, (nbformat.writes(student) + "\n").encode())
-        print(f"Hand out {path}")
+        write(student, ASSIGNMENTS / name / f"{name}.ipynb")
+        print(f"Hand out {ASSIGNMENTS / name}")
+        if given.course:
+            write(source(name), given.course / "source" / name / f"{name}.ipynb")
+            print(f"Keep to yourself {given.course / 'source' / name}")
     return 0
+
+
+def write(notebook: NotebookNode, path: Path) -> None:
+    """Write a notebook in one step, and leave what else is in its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace(path, (nbformat.writes(notebook) + "\n").encode())
 
 
 if __name__ == "__main__":
