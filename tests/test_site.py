@@ -225,7 +225,7 @@ def test_solutions_and_tests_of_exercises_are_folded_away(source):
         for fold in article(source).select("#exercises details.hide")
     ]
     assert [shown for _, shown in folded] == code
-    assert {label.split(" Hide")[0] for label, _ in folded} == {"Show a solution", "Show the tests"}
+    assert all(label.startswith(("Show a solution", "Show the tests")) for label, _ in folded)
 
 
 def test_the_teaching_page_lists_every_chapter_with_its_time_and_its_points():
