@@ -7,6 +7,7 @@ class in which some submissions do what submissions should not.
 
 import copy
 import json
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -244,9 +245,11 @@ def test_an_answer_by_heart_passes_the_visible_tests(name, answer, released):
 # Submissions that do what they should not.
 
 TESTS = """\
-assert {name}(1) == {one}
+import math
+
+assert math.isclose(abs({name}(1)), {one})
 ### BEGIN HIDDEN TESTS
-assert {name}(7) == {seven}
+assert math.isclose(abs({name}(7)), {seven})
 ### END HIDDEN TESTS"""
 
 
@@ -266,7 +269,7 @@ def small_chapter(folder: Path, name: str) -> dict[str, Path]:
     """A chapter of two exercises that need no package, as the table of chapters has it."""
     cells = [
         new_markdown_cell("# 1. A chapter"),
-        new_code_cell("import math"),
+        new_code_cell("import sys"),
         new_markdown_cell("## Exercises\n\nTry."),
     ]
     for number, (function, factor) in enumerate({"double": 2, "triple": 3}.items(), start=1):
@@ -347,7 +350,66 @@ import subprocess
 
 def double(x):
     subprocess.Popen(["sleep", "98765"], start_new_session=True)
+    subprocess.Popen(["sh", "-c", "sleep 98765 &"], env={}, start_new_session=True)
     return 2 * x
+"""
+
+#: Each of these would do for full points, where tests ran as cells do.
+PLAYS_TRICKS = """\
+import ast
+import builtins
+import math
+
+class NoAssert(ast.NodeTransformer):
+    def visit_Assert(self, node):
+        return ast.Pass()
+
+answers = iter([2, 14])
+
+def abs(x):
+    return next(answers)
+
+builtins.abs = abs
+math.isclose = lambda *given: True
+shell = get_ipython()
+shell.ast_transformers.append(NoAssert())
+shell.input_transformers_post.append(lambda lines: [line.replace("assert", "0 or") for line in lines])
+
+def double(x):
+    shell.displayhook(2.0)  # which nbgrader takes for points
+    return 0
+"""
+
+RUNS_NOTHING = """\
+async def run_code(*given, **named):
+    return False
+
+get_ipython().run_code = run_code
+"""
+
+HAS_NAMES_OF_ITS_OWN = """\
+abs, input = 5, 2
+
+def double(x: "a number"):
+    return math.floor(input * x)
+"""
+
+NESTS_FOLDERS = """\
+import os
+
+for _ in range(1500):
+    os.mkdir("a folder")
+    os.chdir("a folder")
+"""
+
+KILLS_WHAT_GRADES_IT = """\
+import os
+import time
+
+def double(x):
+    os.write(1, bytes(1000))
+    os.kill(os.getppid(), 9)
+    time.sleep(10)
 """
 
 #: What each student's `double` is, what else is done to the notebook, and the points of the two exercises, or None
@@ -375,6 +437,11 @@ CLASS = {
     "raises at import": (f"import no_such_package\n{RIGHT}", None, [0, 2]),
     "exits": ("def double(x):\n    raise SystemExit", None, [0, 2]),
     "exits at once": ("import os\ndef double(x):\n    os._exit(0)", None, [0, 0]),
+    "plays tricks": (PLAYS_TRICKS, None, [0, 2]),
+    "runs nothing": (RUNS_NOTHING, None, [0, 0]),
+    "has names of its own": (HAS_NAMES_OF_ITS_OWN, None, [2, 2]),
+    "nests folders": (NESTS_FOLDERS + RIGHT, None, [2, 2]),
+    "kills what grades it": (KILLS_WHAT_GRADES_IT, None, [0, 0]),
     "leaves something running": (LEAVES_SOMETHING, None, [2, 2]),
     "warns": (
         "import warnings\ndef double(x):\n    warnings.warn('careful')\n    return 2 * x",
@@ -442,6 +509,39 @@ def test_comments_say_what_went_wrong(graded):
         or "double" in table["raises at import", "exercise-1"]
     )
     assert "01_small.ipynb" in table["nothing", "exercise-1"]
+
+
+def test_a_comment_is_one_line_that_a_table_can_hold():
+    assert grade.in_one_line({"=1+1\n\x00\ud800\x1b[31m": [""], "late": ["a", "b"]}) == "1+1 [31m; a, b: late"
+
+
+@pytest.mark.parametrize("about", [None, "yes", {"grade_id": ["exercise-1-tests"]}, {}])
+def test_marks_that_an_editor_has_spoilt_count_as_lost(about, tmp_path):
+    tests = new_code_cell("assert True", metadata=mark("exercise-1-tests", grade=True, locked=True, points=2))
+    work = grade.mended(
+        new_notebook(cells=[new_code_cell("x = 1", metadata={"nbgrader": about})]),
+        new_notebook(cells=[tests]),
+    )
+    assert [cell.source for cell in work.cells] == ["x = 1", "assert True"]
+
+
+def test_a_byte_order_mark_and_ends_of_lines_from_windows_are_read(tmp_path):
+    text = nbformat.writes(new_notebook(cells=[new_code_cell("x = 1")]))
+    (tmp_path / "01_small.ipynb").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    notebook, reason = grade.submission(tmp_path, grade.Course(tmp_path, "01_small", new_notebook()))
+    assert ([cell.source for cell in notebook.cells], reason) == (["x = 1"], "")
+
+
+def test_a_folder_with_a_name_of_no_known_letters_does_not_cost_the_class_its_table(tmp_path, monkeypatch):
+    nothing = {"points": 0, "max_points": 2, "comment": "", "exercise": "exercise-1"}
+    monkeypatch.setattr(assignment, "CHAPTERS", small_chapter(tmp_path, "01_small"))
+    monkeypatch.setattr(
+        grade, "grade_student", lambda folder, *_: ([nothing | {"student": folder.name}], None)
+    )
+    for name in [b"Ren\xe9", b"-rf", b"two\nlines"]:
+        (tmp_path / "class" / os.fsdecode(name)).mkdir(parents=True)
+    grade.grade("01_small", tmp_path / "class")
+    assert set(pd.read_csv(tmp_path / "class" / "grades.csv").student) == {"Ren\\udce9", "-rf", "two\nlines"}
 
 
 def test_a_comment_is_no_formula(graded):

@@ -65,9 +65,9 @@ def exercises(chapter: NotebookNode, address: str) -> NotebookNode:
     opening = new_markdown_cell(
         f"# Exercises of chapter {title}\n\n"
         f"They belong to [a chapter of *Rectified*]({address}); its figures and equations have the numbers that are "
-        "named here. Where an exercise has a cell with `# YOUR CODE HERE`, put your code in place of that line and the "
-        "next, then run the tests below it. When your work is graded, more tests are run. Add cells where you like, "
-        "and leave those that hold tests as they are.",
+        "named here. Run the first cell first. Where an exercise has a cell with `# YOUR CODE HERE`, put your code in "
+        "place of that line and the next, then run the tests below it. When your work is graded, more tests are run. "
+        "Add cells where you like, and leave those that hold tests as they are.",
         id="opening",
     )
     bootstrap = next(cell for cell in cells if cell.cell_type == "code")

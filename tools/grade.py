@@ -74,7 +74,8 @@ def mended(submitted: NotebookNode, released: NotebookNode) -> NotebookNode:
     marked = {cell.metadata.nbgrader.grade_id: cell for cell in released.cells if "nbgrader" in cell.metadata}
     cells = []
     for cell in reversed(submitted.cells):  # of a cell that was copied, the last counts
-        original = marked.pop(cell.metadata.get("nbgrader", {}).get("grade_id"), None)
+        about = cell.metadata.get("nbgrader")
+        original = marked.pop(str(about.get("grade_id")), None) if isinstance(about, dict) else None
         if original is None:
             new = new_code_cell if cell.cell_type == "code" else new_markdown_cell
             cells.append(new(cell.source))
@@ -95,7 +96,8 @@ def submission(folder: Path, course: Course) -> tuple[NotebookNode, str]:
             raise ValueError(f"there is no {path.name}" + (f", but {others}" if others else ""))
         if path.stat().st_size > MEGABYTES * 1e6:
             raise ValueError(f"the notebook is larger than {MEGABYTES} MB: clear its outputs")
-        return mended(nbformat.read(path, as_version=4), course.released), ""
+        text = path.read_text(encoding="utf-8-sig")
+        return mended(nbformat.reads(text, as_version=4), course.released), ""
     except ValueError as error:
         return course.released, str(error)
     except Exception as error:  # whatever a broken file does to its reader
@@ -130,7 +132,7 @@ def run(
                     course.name,
                     str(limits.cell),
                     str(limits.memory),
-                    reason,
+                    printable(reason),
                 ],
                 cwd=home,
                 env=os.environ | own,
@@ -144,19 +146,27 @@ def run(
             except subprocess.TimeoutExpired:
                 return None, None, f"it takes longer than {limits.total} seconds in all"
             finally:
-                end_all(token)
+                end_all(token, process.pid)
                 process.wait()
         try:
+            if process.returncode:
+                raise ValueError("what lies there is not from what grades")
             result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
             page = (folder / FEEDBACK / "student" / course.name / f"{course.name}.html").read_bytes()
         except (OSError, ValueError):
             last = said.read_text(encoding="utf-8", errors="replace").strip()[-300:] if said.exists() else ""
             return None, None, f"it has broken what grades it (exit code {process.returncode}): {last}"
+        finally:
+            subprocess.run(["rm", "-rf", scratch], stderr=subprocess.DEVNULL)  # however deep; Python gives up
         return result, page, ""
 
 
-def end_all(token: str) -> None:
-    """Kill every process that was started under a mark, also those that have left their parents."""
+def end_all(token: str, parent: int) -> None:
+    """Kill a process, all that it has started, and all that was started under a mark and has left its parents."""
+    with contextlib.suppress(psutil.Error):
+        for process in psutil.Process(parent).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
     for _ in range(10):  # one that is killed may have started another in the meantime
         alive = []
         for process in psutil.process_iter():
@@ -172,7 +182,10 @@ def end_all(token: str) -> None:
 def grade_student(folder: Path, course: Course, limits: Limits) -> tuple[list[dict], bytes | None]:
     """Grade one student's folder, and give a row an exercise and the page of feedback."""
     notebook, reason = submission(folder, course)
-    result, page, why = run(notebook, course, limits, reason)
+    try:
+        result, page, why = run(notebook, course, limits, reason)
+    except Exception as error:  # whatever else a submission does: the class is graded
+        result, page, why = None, None, f"it has broken what grades it ({type(error).__name__})"
     if result is None:  # it was stopped, or has broken what graded it: the page of feedback says so
         result, page, failed = run(course.released, course, limits, why)
         result = result or {
@@ -195,7 +208,12 @@ def grade_student(folder: Path, course: Course, limits: Limits) -> tuple[list[di
 def in_one_line(comments: dict[str, list[str]]) -> str:
     """Join what is said of the parts of an exercise; nothing that a spreadsheet would take for a formula."""
     said = [": ".join(filter(None, [", ".join(parts), comment])) for comment, parts in comments.items()]
-    return "; ".join(said).lstrip("=+-@\t\r")
+    return printable("; ".join(said)).lstrip("=+-@ ")
+
+
+def printable(text: str) -> str:
+    """Give a text in one line, without what no table, terminal or argument can hold."""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
 
 
 def students(submissions: Path) -> list[Path]:
@@ -251,7 +269,8 @@ def grade(name: str, submissions: Path, limits: Limits | None = None) -> list[di
             path.with_name(f"grades-{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%dT%H%M%S}.csv")
         )
     table = pd.DataFrame(rows, columns=COLUMNS)
-    replace(path, table.to_csv(index=False, float_format="%g").encode())
+    # A folder's name that is no UTF-8, as an old archive gives it, is written with escapes.
+    replace(path, table.to_csv(index=False, float_format="%g").encode(errors="backslashreplace"))
     return rows
 
 
