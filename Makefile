@@ -11,6 +11,7 @@ REQUIREMENTS ?= requirements.txt
 CHAPTER ?=
 # Of these the command line decides, and not what an environment happens to hold.
 SUBMISSIONS :=
+NAME :=
 COURSE :=
 URL :=
 BRANCH :=
@@ -32,7 +33,7 @@ ifneq ($(shell cat $(PINNED) 2> /dev/null),$(CURDIR))
 .PHONY: $(PINNED)
 endif
 
-.PHONY: help env book test execute assignment grade lab bench retarget pins clean
+.PHONY: help env book test execute assignment grade lab bench study retarget pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -66,6 +67,9 @@ lab: $(READY) ## open the chapters in JupyterLab
 bench: export OMP_NUM_THREADS := 1
 bench: $(READY) ## print the benchmark table
 	$(BIN)/python -m benchmarks
+
+study: $(READY) ## run the study of NAME=… again and store its table; without a name, list them and how long they take
+	$(BIN)/python -m helpers.studies $(NAME)
 
 retarget: ## point the book at a fork: URL=https://github.com/OWNER/NAME, and BRANCH=… or SITE=… where they differ
 	@$(PYTHON) tools/retarget.py -- '$(URL)' '$(BRANCH)' '$(SITE)'

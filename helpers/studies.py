@@ -1,0 +1,334 @@
+"""Experiments too large for a chapter: the code that runs each, and the table that it gave.
+
+A study is a sweep with a name. Its table comes with the package, together with the versions that made it, and
+chapters show it beside a live miniature of the same function. ``python -m helpers.studies`` lists the studies, and
+with a name runs one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import importlib
+import inspect
+import io
+import json
+import os
+import platform
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pooch
+import torch
+from torch import nn
+
+from helpers import data, networks, training
+from helpers.sweeps import sweep
+
+__all__ = ["STUDIES", "Study", "fashion_mnist_network", "load", "main", "run", "write"]
+
+_TABLES = Path(__file__).parent / "tables"
+
+
+@dataclass(frozen=True)
+class Study:
+    """An experiment with a name.
+
+    Parameters
+    ----------
+    question : str
+        What it asks, in one sentence.
+    function : callable
+        What computes one point, as `helpers.sweeps.sweep` calls it.
+    grid : sequence of dict
+        The points of the table.
+    miniature : sequence of dict
+        A few points that take seconds, for tests and to try.
+    minutes : int
+        How long the grid takes on two processors, roughly.
+    """
+
+    question: str
+    function: Callable[..., Any]
+    grid: Sequence[dict[str, Any]]
+    miniature: Sequence[dict[str, Any]]
+    minutes: int
+
+
+def fashion_mnist_network(
+    activation: str, init: str, seed: int, epochs: int, dataset: str = "fashion-mnist"
+) -> list[dict[str, Any]]:
+    """Train the network of a tutorial on activation functions as the tutorial does, and longer.
+
+    Four hidden layers of 512, 256, 256 and 128 units; inputs scaled to [-1, 1]; SGD with learning rate 0.01, momentum
+    0.9 and batches of 256, the last partial one dropped.
+
+    Parameters
+    ----------
+    activation : str
+        As in `helpers.activations.make`.
+    init : str
+        As in `helpers.initialization.initialize`; the tutorial leaves the weights as PyTorch draws them, ``"torch"``.
+    seed : int
+        Decides the weights and the order of the data.
+    epochs : int
+        How long to train.
+    dataset : str, optional
+        As in `helpers.data.load`.
+
+    Returns
+    -------
+    list of dict
+        A row an epoch, from 1: `epoch`; `train_loss` and `train_accuracy`, means over the epoch's batches as they were
+        met; `validation_accuracy` and `test_accuracy` at its end.
+
+    Raises
+    ------
+    ValueError
+        If one of the names is unknown.
+
+    Notes
+    -----
+    Source: UvA deep learning tutorials, tutorial 3, where training ends once the validation accuracy has not improved
+    for seven epochs. Chapter 2 shows what comes after.
+    """
+    loaded = data.load(dataset)
+    low, high = loaded.x_train.min(), loaded.x_train.max()
+    x = {
+        part: (getattr(loaded, f"x_{part}") - low) / (high - low) * 2 - 1
+        for part in ("train", "validation", "test")
+    }
+    model = networks.mlp(
+        loaded.n_features,
+        loaded.n_classes,
+        hidden=[512, 256, 256, 128],
+        activation=activation,
+        init=init,
+        seed=seed,
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    rows = []
+    for epoch in range(1, epochs + 1):
+        met = []
+        for batch in training.data_order(seed, epoch, len(x["train"])).split(256):
+            if len(batch) < 256:
+                continue
+            output, y = model(x["train"][batch]), loaded.y_train[batch]
+            loss = nn.functional.cross_entropy(output, y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            met.append((loss.item(), (output.argmax(dim=1) == y).float().mean().item()))
+        with torch.no_grad():
+            right = {
+                f"{part}_accuracy": (model(x[part]).argmax(dim=1) == getattr(loaded, f"y_{part}"))
+                .float()
+                .mean()
+                .item()
+                for part in ("validation", "test")
+            }
+        loss, accuracy = np.mean(met, axis=0)
+        rows.append({"epoch": epoch, "train_loss": loss, "train_accuracy": accuracy, **right})
+    return rows
+
+
+def _fashion_mnist_grid() -> list[dict[str, Any]]:
+    arms = [("sigmoid", "torch", 100), ("tanh", "torch", 30), ("relu", "torch", 30), ("relu", "he", 30)]
+    return [
+        {"activation": activation, "init": init, "seed": seed, "epochs": epochs}
+        for activation, init, epochs in arms
+        for seed in range(5)
+    ]
+
+
+#: The studies by name.
+STUDIES: dict[str, Study] = {
+    "activations-on-fashion-mnist": Study(
+        question="What becomes of a sigmoid network of four hidden layers that stands still, if it is trained on?",
+        function=fashion_mnist_network,
+        grid=_fashion_mnist_grid(),
+        miniature=[
+            {"activation": activation, "init": "torch", "seed": 0, "epochs": 2, "dataset": "mnist1d"}
+            for activation in ("sigmoid", "relu")
+        ],
+        minutes=25,
+    ),
+}
+
+
+def _study(name: str) -> Study:
+    if name not in STUDIES:
+        raise ValueError(f"there is no study {name!r}; the studies are {', '.join(STUDIES)}")
+    return STUDIES[name]
+
+
+def run(
+    name: str,
+    *,
+    miniature: bool = False,
+    n_jobs: int = -1,
+    cache: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Run a study.
+
+    Parameters
+    ----------
+    name : str
+        One of `STUDIES`.
+    miniature : bool, optional
+        Whether to run the few small points in place of the grid.
+    n_jobs, cache, progress : optional
+        As in `helpers.sweeps.sweep`: with a cache, a run that was killed goes on where it was.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Tidy: the arguments of each point, and what its function returned.
+
+    Raises
+    ------
+    ValueError
+        If there is no such study.
+
+    Notes
+    -----
+    The first is shown in chapter 2.
+    """
+    study = _study(name)
+    points = study.miniature if miniature else study.grid
+    return sweep(study.function, points, n_jobs=n_jobs, cache=cache, progress=progress)
+
+
+def load(name: str) -> pd.DataFrame:
+    """Give the stored table of a study.
+
+    Parameters
+    ----------
+    name : str
+        One of `STUDIES`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `run` gives it, numbers rounded to six digits. Its `attrs` say when and with which versions it was made.
+
+    Raises
+    ------
+    ValueError
+        If there is no such study.
+
+    Notes
+    -----
+    The first is shown in chapter 2.
+    """
+    _study(name)
+    text = (_TABLES / f"{name}.csv").read_text(encoding="utf-8")
+    first, rest = text.split("\n", 1)
+    table = pd.read_csv(io.StringIO(rest))
+    table.attrs = json.loads(first.removeprefix("# "))
+    return table
+
+
+def write(name: str, table: pd.DataFrame, seconds: float) -> Path:
+    """Store the table of a study, with the versions that made it.
+
+    Parameters
+    ----------
+    name : str
+        One of `STUDIES`.
+    table : pandas.DataFrame
+        What `run` gave.
+    seconds : float
+        How long that took.
+
+    Returns
+    -------
+    pathlib.Path
+        The file, in the package's own folder: this is for a clone of the book.
+
+    Raises
+    ------
+    ValueError
+        If there is no such study.
+
+    Notes
+    -----
+    The first is shown in chapter 2.
+    """
+    made = {
+        "made": datetime.now(UTC).date().isoformat(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "processors": os.cpu_count(),
+        "seconds": round(seconds),
+        "function": _fingerprint(_study(name).function),
+    }
+    path = _TABLES / f"{name}.csv"
+    part = path.with_suffix(".part")
+    part.write_text(
+        f"# {json.dumps(made)}\n{table.to_csv(index=False, float_format='%.6g')}", encoding="utf-8"
+    )
+    os.replace(part, path)
+    return path
+
+
+def _fingerprint(function: Callable[..., Any]) -> str:
+    """Give a hash of what a function does: of its source without comments, docstring and line breaks."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    if ast.get_docstring(definition) is not None:
+        definition.body = definition.body[1:]
+    return hashlib.sha256(ast.unparse(definition).encode()).hexdigest()[:16]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """List the studies, or run one and store its table: what ``python -m helpers.studies [NAME]`` does.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The name of a study, or nothing, to list them. Left out: those of the command line.
+
+    Returns
+    -------
+    int
+        0; an unknown name ends the program with the names that exist.
+
+    Notes
+    -----
+    The first study is shown in chapter 2.
+    """
+    parser = argparse.ArgumentParser(prog="python -m helpers.studies", description=main.__doc__.split(":")[0])
+    parser.add_argument("name", nargs="?", help="the study to run; without it, all are listed")
+    name = parser.parse_args(arguments).name
+    if name is None:
+        for known, study in STUDIES.items():
+            print(f"{known}: {study.question} About {study.minutes} minutes on two processors.")
+        return 0
+    try:
+        study = _study(name)
+    except ValueError as error:
+        parser.error(str(error))
+    cache = Path(pooch.os_cache("rectified")) / "studies" / name
+    print(
+        f"{study.question} About {study.minutes} minutes on two processors; what is finished is kept in {cache}."
+    )
+    started = time.perf_counter()
+    table = run(name, cache=cache)
+    print(f"Written to {write(name, table, time.perf_counter() - started)}")
+    return 0
+
+
+if __name__ == "__main__":
+    # By its own name, under which other processes can import the functions.
+    sys.exit(importlib.import_module("helpers.studies").main())

@@ -1,0 +1,115 @@
+"""Studies: the stored tables are those of the code that stands here, and the code runs."""
+
+import pandas as pd
+import pytest
+
+from helpers import studies
+from helpers.studies import STUDIES, Study, load, run, write
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_stored_table_has_every_point_of_its_grid_and_no_other(name):
+    table, grid = load(name), list(STUDIES[name].grid)
+    arguments = list(grid[0])
+    stored = table[arguments].drop_duplicates().to_dict("records")
+    assert sorted(map(str, stored)) == sorted(map(str, grid))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_stored_table_was_made_by_the_function_that_stands_here(name):
+    made = load(name).attrs
+    assert made.keys() == {"made", "python", "torch", "numpy", "processors", "seconds", "function"}
+    assert made["function"] == studies._fingerprint(STUDIES[name].function), (
+        f"the function of {name} has changed since its table was made: make study NAME={name}"
+    )
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_miniature_gives_what_the_table_has(name):
+    small = run(name, miniature=True, n_jobs=1, progress=False)
+    assert set(load(name).columns) <= set(small.columns)
+    assert small.notna().all().all()
+
+
+def test_a_network_sees_every_epoch_and_one_seed_is_one_run():
+    arguments = {"activation": "relu", "init": "he", "epochs": 12, "dataset": "digits"}
+    first, again, other = (
+        pd.DataFrame(studies.fashion_mnist_network(**arguments, seed=seed)) for seed in (0, 0, 1)
+    )
+    assert first.epoch.tolist() == list(range(1, 13))
+    pd.testing.assert_frame_equal(first, again)
+    assert (first.train_loss != other.train_loss).all()
+    assert first.train_loss.is_monotonic_decreasing
+    assert first.test_accuracy.iloc[-1] > 0.5
+
+
+@pytest.fixture
+def tables(tmp_path, monkeypatch):
+    monkeypatch.setattr(studies, "_TABLES", tmp_path)
+    return tmp_path
+
+
+def test_what_is_written_is_loaded_with_the_versions_that_made_it(tables):
+    (name, *_) = STUDIES
+    table = pd.DataFrame({"activation": ["relu"], "epochs": [3], "loss": [1 / 3]})
+    path = write(name, table, 61.4)
+    assert path.parent == tables
+    assert [file.name for file in tables.iterdir()] == [path.name]
+    loaded = load(name)
+    pd.testing.assert_frame_equal(loaded, table.assign(loss=0.333333))
+    assert loaded.attrs["seconds"] == 61
+
+
+def count(a):
+    return {"b": 2 * a}
+
+
+def test_the_command_runs_a_study_and_goes_on_where_it_was(tables, tmp_path, monkeypatch, capsys):
+    (name, *_) = STUDIES
+    small = Study("What is twice a?", count, [{"a": 1}, {"a": 2}], [{"a": 1}], 1)
+    monkeypatch.setitem(STUDIES, name, small)
+    monkeypatch.setattr(studies.pooch, "os_cache", lambda project: tmp_path / project)
+    assert studies.main([name]) == 0
+    assert load(name).b.tolist() == [2, 4]
+    said = capsys.readouterr().out
+    assert "What is twice a? About 1 minutes" in said
+    kept = tmp_path / "rectified" / "studies" / name
+    assert str(kept) in said
+    assert len(list(kept.iterdir())) == 2
+
+
+def test_the_command_lists_the_studies_and_how_long_they_take(capsys):
+    assert studies.main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == list(STUDIES)
+    assert all("minutes on two processors" in line for line in lines)
+
+
+@pytest.mark.parametrize("ask", [load, run, lambda name: write(name, pd.DataFrame(), 0)])
+def test_an_unknown_study_is_named_with_those_that_exist(ask):
+    with pytest.raises(ValueError, match=f"'no-such-study'.*{next(iter(STUDIES))}"):
+        ask("no-such-study")
+
+
+def test_the_command_refuses_an_unknown_study(capsys):
+    with pytest.raises(SystemExit):
+        studies.main(["no-such-study"])
+    assert next(iter(STUDIES)) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "same"),
+    [
+        ('def f(a):\n    """Double it."""\n    # so\n    return (2 *\n            a)\n', True),
+        ("def f(a):\n    return 3 * a\n", False),
+        ("def f(a, b=1):\n    return 2 * a\n", False),
+    ],
+)
+def test_a_fingerprint_is_of_what_a_function_does_and_not_of_its_words(source, same, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    prints = []
+    for number, text in enumerate(["def f(a):\n    return 2 * a\n", source]):
+        name = f"module_{abs(hash(source)):x}_{number}"
+        (tmp_path / f"{name}.py").write_text(text)
+        prints.append(studies._fingerprint(__import__(name).f))
+    assert (prints[0] == prints[1]) == same
