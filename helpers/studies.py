@@ -20,7 +20,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,14 @@ __all__ = ["STUDIES", "Study", "fashion_mnist_network", "load", "main", "run", "
 _TABLES = Path(__file__).parent / "tables"
 
 
+def _fingerprint(function: Callable[..., Any]) -> str:
+    """Give a hash of what a function does: of its source without comments, docstring and line breaks."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    if ast.get_docstring(definition) is not None:
+        definition.body = definition.body[1:]
+    return hashlib.sha256(ast.unparse(definition).encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class Study:
     """An experiment with a name.
@@ -55,6 +63,11 @@ class Study:
         A few points that take seconds, for tests and to try.
     minutes : int
         How long the grid takes on two processors, roughly.
+
+    Attributes
+    ----------
+    fingerprint : str
+        A hash of what the function does, which its table keeps.
     """
 
     question: str
@@ -62,6 +75,11 @@ class Study:
     grid: Sequence[dict[str, Any]]
     miniature: Sequence[dict[str, Any]]
     minutes: int
+    fingerprint: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Taken now, while the source is the one that was loaded: a study runs long, and files change.
+        object.__setattr__(self, "fingerprint", _fingerprint(self.function))
 
 
 def fashion_mnist_network(
@@ -272,7 +290,7 @@ def write(name: str, table: pd.DataFrame, seconds: float) -> Path:
         "numpy": np.__version__,
         "processors": os.cpu_count(),
         "seconds": round(seconds),
-        "function": _fingerprint(_study(name).function),
+        "function": _study(name).fingerprint,
     }
     path = _TABLES / f"{name}.csv"
     part = path.with_suffix(".part")
@@ -281,14 +299,6 @@ def write(name: str, table: pd.DataFrame, seconds: float) -> Path:
     )
     os.replace(part, path)
     return path
-
-
-def _fingerprint(function: Callable[..., Any]) -> str:
-    """Give a hash of what a function does: of its source without comments, docstring and line breaks."""
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
-    if ast.get_docstring(definition) is not None:
-        definition.body = definition.body[1:]
-    return hashlib.sha256(ast.unparse(definition).encode()).hexdigest()[:16]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ def test_a_stored_table_has_every_point_of_its_grid_and_no_other(name):
 def test_a_stored_table_was_made_by_the_function_that_stands_here(name):
     made = load(name).attrs
     assert made.keys() == {"made", "python", "torch", "numpy", "processors", "seconds", "function"}
-    assert made["function"] == studies._fingerprint(STUDIES[name].function), (
+    assert made["function"] == STUDIES[name].fingerprint, (
         f"the function of {name} has changed since its table was made: make study NAME={name}"
     )
 
