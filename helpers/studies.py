@@ -169,6 +169,8 @@ def _fashion_mnist_grid() -> list[dict[str, Any]]:
 
 
 #: The studies by name.
+#:
+#: :meta hide-value:
 STUDIES: dict[str, Study] = {
     "activations-on-fashion-mnist": Study(
         question="What becomes of a sigmoid network of four hidden layers that stands still, if it is trained on?",

@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[1]
 CHAPTERS = {path.stem: path for path in sorted((ROOT / "chapters").glob("[0-9][0-9]_*.ipynb"))}
 ASSIGNMENTS = ROOT / "_build" / "assignments"
 HEADING = "## Exercises"
+#: What a course calls the one student whose work it grades: the folder's own name may be anything.
+STUDENT = "student"
 #: A cell's metadata that fold it away on the site, in JupyterLab and in Colab.
 FOLDS = {"tags", "mystnb", "jupyter", "cellView"}
 
@@ -160,7 +162,6 @@ def main() -> int:
 
 def write(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook in one step, and leave what else is in its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     replace(path, (nbformat.writes(notebook) + "\n").encode())
 
 

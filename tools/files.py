@@ -7,7 +7,7 @@ from pathlib import Path
 
 def replace(path: Path, content: bytes) -> None:
     """Write a whole new file beside the old one first: a crash leaves one of the two, and never half of one."""
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(content)
     if path.exists():

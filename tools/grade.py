@@ -24,7 +24,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import psutil
-from assignment import is_test, open_course
+from assignment import STUDENT, is_test, open_course
 from files import replace
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -119,7 +119,7 @@ def run(
         folder, home, said = Path(scratch, "course"), Path(scratch, "home"), Path(scratch, "said")
         shutil.copytree(course.folder, folder)
         home.mkdir()
-        path = folder / "submitted" / "student" / course.name / f"{course.name}.ipynb"
+        path = folder / "submitted" / STUDENT / course.name / f"{course.name}.ipynb"
         path.parent.mkdir(parents=True)
         nbformat.write(notebook, path)
         own = {"HOME": str(home), "TMPDIR": scratch, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", MARK: token}
@@ -152,7 +152,7 @@ def run(
             if process.returncode:
                 raise ValueError("what lies there is not from what grades")
             result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-            page = (folder / FEEDBACK / "student" / course.name / f"{course.name}.html").read_bytes()
+            page = (folder / FEEDBACK / STUDENT / course.name / f"{course.name}.html").read_bytes()
         except (OSError, ValueError):
             last = said.read_text(encoding="utf-8", errors="replace").strip()[-300:] if said.exists() else ""
             return None, None, f"it has broken what grades it (exit code {process.returncode}): {last}"
@@ -259,10 +259,8 @@ def grade(name: str, submissions: Path, limits: Limits | None = None) -> list[di
         rows = []
         for folder, (own, page) in zip(folders, tqdm(graded, total=len(folders), disable=None), strict=True):
             rows += own
-            path = submissions / FEEDBACK / folder.name / f"{name}.html"
-            path.parent.mkdir(parents=True, exist_ok=True)
             if page is not None:
-                replace(path, page)
+                replace(submissions / FEEDBACK / folder.name / f"{name}.html", page)
     path = submissions / "grades.csv"
     if path.exists():
         path.rename(

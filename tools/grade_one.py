@@ -21,7 +21,7 @@ sys.modules["rfc3987_syntax"] = None
 
 import nbformat
 import psutil
-from assignment import course, is_test
+from assignment import STUDENT, course, is_test
 from jupyter_client import KernelManager
 from jupyter_core.utils import ensure_async
 from nbformat import NotebookNode
@@ -36,7 +36,6 @@ from nbgrader.preprocessors import (
 from traitlets import Unicode
 from traitlets.config import Config
 
-STUDENT = "student"
 #: Characters that a cell may print; what it prints beyond them is dropped as it comes.
 CHARACTERS = 100_000
 #: Characters of a line of an error, and of a comment in the table.
