@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import hashlib
 import importlib
 import inspect
@@ -31,10 +32,10 @@ import pooch
 import torch
 from torch import nn
 
-from helpers import data, networks, training
+from helpers import data, initialization, networks, training
 from helpers.sweeps import sweep
 
-__all__ = ["STUDIES", "Study", "fashion_mnist_network", "load", "main", "run", "write"]
+__all__ = ["STUDIES", "Study", "fashion_mnist_network", "load", "main", "run", "trainability", "write"]
 
 _TABLES = Path(__file__).parent / "tables"
 
@@ -168,6 +169,114 @@ def _fashion_mnist_grid() -> list[dict[str, Any]]:
     ]
 
 
+def trainability(
+    activation: str,
+    init: str,
+    depth: int,
+    optimizer: str,
+    width: int = 64,
+    dataset: str = "mnist1d",
+    epochs: int = 20,
+    batch_size: int = 100,
+    seeds: int = 10,
+) -> list[dict[str, Any]]:
+    """Train multilayer perceptrons of one kind at every learning rate of a wide grid.
+
+    Parameters
+    ----------
+    activation : str
+        As in `helpers.activations.make`.
+    init : {"torch", "xavier", "he"}
+        PyTorch's default, Xavier's scheme, or weights of variance 2 / fan-in *whatever the activation is*: fan-in times
+        weight variance is 1/3, 1 and 2.
+    depth, width : int
+        Number of hidden layers, and of units in each.
+    optimizer : {"sgd", "adam", "normalised"}
+        SGD with momentum 0.9; Adam; or SGD with momentum 0.9 on gradients that were divided by their norm, tensor by
+        tensor.
+    dataset : str, optional
+        As in `helpers.data.load`.
+    epochs, batch_size : int, optional
+        How long to train, and on how many samples a step.
+    seeds : int, optional
+        Number of networks at each rate: seeds 0, 1, ...
+
+    Returns
+    -------
+    list of dict
+        A row a network: `lr`, `seed`; after the last epoch `train_loss`, `train_accuracy` and `validation_accuracy`,
+        NaN where the run has `diverged`. The rates are four times apart.
+
+    Raises
+    ------
+    KeyError
+        If the initialisation or the optimizer is another.
+    ValueError
+        If another name is unknown.
+
+    Notes
+    -----
+    Chapters 1 and 2 show what came of it.
+    """
+    schemes = {
+        "torch": {"scheme": "torch"},
+        "xavier": {"scheme": "xavier"},
+        "he": {"scheme": "he", "gain": 2**0.5},
+    }
+    settings = {
+        "sgd": {"lr": [4.0**power for power in range(-6, 2)], "momentum": 0.9},
+        "adam": {"lr": [0.1 * 4.0**power for power in range(-5, 1)], "optimizer": "adam"},
+        "normalised": {
+            "lr": [0.25 * 4.0**power for power in range(-5, 1)],
+            "momentum": 0.9,
+            "normalize_gradients": True,
+        },
+    }
+    loaded = data.load(dataset)
+    build = functools.partial(
+        networks.mlp,
+        loaded.n_features,
+        loaded.n_classes,
+        hidden=[width] * depth,
+        activation=activation,
+        init=functools.partial(initialization.initialize, **schemes[init]),
+    )
+    runs = training.train(
+        build,
+        loaded,
+        seeds=seeds,
+        epochs=epochs,
+        batch_size=batch_size,
+        evaluate_every=epochs,
+        measure_every=0,
+        progress=False,
+        **settings[optimizer],
+    )
+    final = runs.history[runs.history["epoch"] == epochs]
+    columns = ["lr", "seed", "train_loss", "train_accuracy", "validation_accuracy", "diverged"]
+    return final[columns].to_dict("records")
+
+
+def _trainability_grid() -> list[dict[str, Any]]:
+    return [
+        {"activation": activation, "init": init, "depth": depth, "optimizer": optimizer}
+        for activation in ("sigmoid", "tanh", "relu", "gelu", "silu")
+        for init in ("torch", "xavier", "he")
+        for depth in (2, 5, 10, 20)
+        for optimizer in ("sgd", "adam")
+    ]
+
+
+def _depth_grid() -> list[dict[str, Any]]:
+    settings = {"dataset": "digits", "epochs": 13, "batch_size": 40}
+    return [
+        {"activation": activation, "init": init, "depth": depth, "optimizer": optimizer, **settings}
+        for activation, init in (("sigmoid", "xavier"), ("tanh", "xavier"), ("relu", "he"))
+        for depth in (2, 5, 10, 20, 35, 50)
+        for optimizer in ("sgd", "adam", "normalised")
+    ]
+
+
 #: The studies by name.
 #:
 #: :meta hide-value:
@@ -181,6 +290,35 @@ STUDIES: dict[str, Study] = {
             for activation in ("sigmoid", "relu")
         ],
         minutes=25,
+    ),
+    "depth-and-trainability": Study(
+        question="Down to which depth do sigmoid, tanh and ReLU train, under which optimizer?",
+        function=trainability,
+        grid=_depth_grid(),
+        miniature=[
+            {
+                "activation": activation,
+                "init": "xavier",
+                "depth": 2,
+                "optimizer": "normalised",
+                "dataset": "digits",
+                "epochs": 1,
+                "batch_size": 40,
+                "seeds": 2,
+            }
+            for activation in ("sigmoid", "tanh")
+        ],
+        minutes=15,
+    ),
+    "what-trains": Study(
+        question="Which activations train from which initialisation, at which depth, under which optimizer?",
+        function=trainability,
+        grid=_trainability_grid(),
+        miniature=[
+            {"activation": "relu", "init": init, "depth": 2, "optimizer": "sgd", "epochs": 1, "seeds": 2}
+            for init in ("torch", "he")
+        ],
+        minutes=40,
     ),
 }
 
