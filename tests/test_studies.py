@@ -1,9 +1,12 @@
 """Studies: the stored tables are those of the code that stands here, and the code runs."""
 
+import itertools
+
 import pandas as pd
 import pytest
+import torch
 
-from helpers import studies
+from helpers import studies, theory
 from helpers.studies import STUDIES, Study, load, run, write
 
 
@@ -42,6 +45,74 @@ def test_a_network_sees_every_epoch_and_one_seed_is_one_run():
     assert (first.train_loss != other.train_loss).all()
     assert first.train_loss.is_monotonic_decreasing
     assert first.test_accuracy.iloc[-1] > 0.5
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """What a study hands to `training.train`, in place of the training."""
+    calls = []
+
+    def train(build, dataset, **settings):
+        calls.append((build(seed=0), dataset, settings))
+        raise StopIteration
+
+    monkeypatch.setattr(studies.training, "train", train)
+    return calls
+
+
+@pytest.mark.parametrize(("init", "expected"), [("torch", 1 / 3), ("xavier", 1.0), ("he", 2.0)])
+@pytest.mark.parametrize("activation", ["sigmoid", "relu"])
+def test_trainability_has_one_scale_of_weights_for_all_activations(init, expected, activation, trained):
+    with pytest.raises(StopIteration):
+        studies.trainability(activation, init, 3, "sgd", width=300)
+    model, dataset, settings = trained[0]
+    assert dataset.name == "mnist1d"
+    assert 300 * model.linear_2.weight.square().mean().item() == pytest.approx(expected, rel=0.03)
+    assert (model.linear_2.bias == 0).all() == (init != "torch")
+    assert settings["momentum"] == 0.9
+
+
+def test_the_optimizers_of_trainability_are_what_they_are_called(trained):
+    for optimizer in ("sgd", "adam", "normalised"):
+        with pytest.raises(StopIteration):
+            studies.trainability("relu", "he", 2, optimizer)
+    sgd, adam, normalised = (settings for _, _, settings in trained)
+    assert adam["optimizer"] == "adam"
+    assert "optimizer" not in sgd
+    assert "optimizer" not in normalised
+    assert normalised["normalize_gradients"]
+    for settings in (sgd, adam, normalised):
+        ratios = [later / earlier for earlier, later in itertools.pairwise(settings["lr"])]
+        assert ratios == pytest.approx([4.0] * len(ratios))
+
+
+@pytest.mark.parametrize(
+    ("arm", "mean", "kink"),
+    [
+        ("ReLU", 0.3989, True),
+        ("ReLU, mean 0", 0.0, True),
+        ("softplus", 0.8061, False),
+        ("softplus, mean of ReLU", 0.3989, False),
+        ("softplus, mean 0", 0.0, False),
+        ("softplus, β = 4", 0.44, False),
+        ("softplus, β = 16", 0.4, False),
+    ],
+)
+def test_the_arms_between_relu_and_softplus_have_the_means_and_kinks_of_their_names(arm, mean, kink, trained):
+    with pytest.raises(StopIteration):
+        studies.kinks_and_means(arm, 3, "sgd", "digits")
+    model, _, _ = trained[0]
+    assert theory.gaussian_mean(model.activation_1.double()) == pytest.approx(mean, abs=5e-3)
+    z = torch.tensor([-1e-4, 1e-4], dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(model.activation_1(z).sum(), z)
+    assert (slope[1] - slope[0] == 1) == kink
+    assert 64 * model.linear_1.weight.square().mean().item() == pytest.approx(2, rel=0.15)
+
+
+def test_an_arm_has_a_row_for_each_rate_and_seed():
+    rows = pd.DataFrame(studies.kinks_and_means("softplus", 1, "adam", "digits", width=4, epochs=1, seeds=3))
+    assert rows.groupby("lr").seed.apply(list).tolist() == [[0, 1, 2]] * 5
+    assert list(rows) == ["lr", "seed", "train_loss", "validation_accuracy", "test_accuracy", "diverged"]
 
 
 @pytest.fixture
