@@ -447,7 +447,7 @@ STUDIES: dict[str, Study] = {
             {"activation": "relu", "init": init, "depth": 2, "optimizer": "sgd", "epochs": 1, "seeds": 2}
             for init in ("torch", "he")
         ],
-        minutes=40,
+        minutes=50,
     ),
 }
 
