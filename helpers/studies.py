@@ -276,7 +276,7 @@ def sparse_products(width: int, zeros: float, batch: int, repeats: int = 31) -> 
     generator = torch.Generator().manual_seed(0)
     weights = torch.randn(width, width, generator=generator)
     active = max(1, round(width * (1 - zeros)))
-    on = torch.randperm(width, generator=generator)[:active].sort().values
+    on, _ = torch.randperm(width, generator=generator)[:active].sort()
     full = torch.rand(batch, width, generator=generator)
     sparse = torch.zeros(batch, width)
     sparse[:, on] = full[:, on]
