@@ -6,6 +6,7 @@ module is `torch.nn`'s own; the exceptions are written out below, each with the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,25 +14,73 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["NAMES", "RReLU", "ReLUSquared", "ShiftedSoftplus", "TopK", "is_activation", "make"]
+__all__ = [
+    "NAMES",
+    "RReLU",
+    "ReLUSquared",
+    "ShiftedReLU",
+    "ShiftedSoftplus",
+    "TopK",
+    "is_activation",
+    "make",
+]
 
 #: Mean of softplus(z) for a standard normal z, the shift of `ShiftedSoftplus`.
 SOFTPLUS_MEAN = 0.8060591833474398
+#: Mean of ReLU(z) for a standard normal z, the shift of `ShiftedReLU`.
+RELU_MEAN = 1 / math.sqrt(2 * math.pi)
 
 
 class ShiftedSoftplus(nn.Module):
-    """Softplus less its mean under a standard normal input, so that its output has mean zero there.
+    """Softplus less a constant: its mean under a standard normal input, so that its output has mean zero there.
 
     Softplus differs from ReLU in two ways: it is smooth, and its mean is higher. The shift takes the second
     difference away, which makes it the control for the first (chapter 2).
 
-    Input and output: tensors of the same shape. Formula: ``log(1 + exp(z)) - E[log(1 + exp(Z))]`` with Z
-    standard normal.
+    Input and output: tensors of the same shape. Formula: ``log(1 + exp(z)) - shift``.
+
+    Parameters
+    ----------
+    shift : float
+        ``E[log(1 + exp(Z))]`` with Z standard normal, unless given. ``SOFTPLUS_MEAN - RELU_MEAN`` leaves softplus the
+        mean of ReLU.
     """
+
+    def __init__(self, shift: float = SOFTPLUS_MEAN) -> None:
+        super().__init__()
+        self.shift = float(shift)
 
     def forward(self, z: Tensor) -> Tensor:
         """Apply the function element by element."""
-        return functional.softplus(z) - SOFTPLUS_MEAN
+        return functional.softplus(z) - self.shift
+
+    def extra_repr(self) -> str:
+        """Show the shift when the module is printed."""
+        return f"shift={self.shift:.4g}"
+
+
+class ShiftedReLU(nn.Module):
+    """ReLU less its mean under a standard normal input: a kink, and no output that is exactly zero (chapter 2).
+
+    Input and output: tensors of the same shape. Formula: ``max(0, z) - shift``.
+
+    Parameters
+    ----------
+    shift : float
+        ``E[max(0, Z)] = 1 / sqrt(2 * pi)`` with Z standard normal, unless given.
+    """
+
+    def __init__(self, shift: float = RELU_MEAN) -> None:
+        super().__init__()
+        self.shift = float(shift)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Apply the function element by element."""
+        return functional.relu(z) - self.shift
+
+    def extra_repr(self) -> str:
+        """Show the shift when the module is printed."""
+        return f"shift={self.shift:.4g}"
 
 
 class ReLUSquared(nn.Module):
@@ -175,6 +224,7 @@ _CATALOGUE: dict[str, Callable[..., nn.Module]] = {
     "mish": nn.Mish,
     "softplus": nn.Softplus,
     "shifted_softplus": ShiftedSoftplus,
+    "shifted_relu": ShiftedReLU,
     "relu_squared": ReLUSquared,
 }
 
@@ -191,7 +241,7 @@ def make(name: str, **parameters: Any) -> nn.Module:
         One of `NAMES`.
     **parameters
         Handed to the module's class: ``negative_slope`` for leaky_relu, ``lower`` and ``upper`` for rrelu,
-        ``beta`` for softplus, and so on.
+        ``beta`` for softplus, ``shift`` for the shifted ones, and so on.
 
     Returns
     -------

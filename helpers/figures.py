@@ -66,6 +66,7 @@ PALETTE: dict[str, str] = {
     "mish": "#62366c",
     "softplus": "#ac74a9",
     "shifted_softplus": "#a632a6",
+    "shifted_relu": "#8e1404",
     "relu_squared": "#796ace",
 }
 
@@ -86,6 +87,7 @@ DASHES: dict[str, str | tuple[float, ...]] = {
     "mish": (4, 1, 1, 1, 1, 1),
     "softplus": (2, 2),
     "shifted_softplus": (6, 1, 1, 1, 1, 1),
+    "shifted_relu": (9, 1, 1, 1),
     "relu_squared": (10, 1.5),
 }
 
@@ -106,6 +108,7 @@ MARKERS: dict[str, str | tuple[int, int, int]] = {
     "mish": ">",
     "softplus": "X",
     "shifted_softplus": "d",
+    "shifted_relu": (5, 0, 0),
     "relu_squared": "*",
 }
 
@@ -126,6 +129,7 @@ LABELS: dict[str, str] = {
     "mish": "Mish",
     "softplus": "softplus",
     "shifted_softplus": "shifted softplus",
+    "shifted_relu": "shifted ReLU",
     "relu_squared": "ReLU²",
 }
 

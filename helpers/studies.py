@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import hashlib
 import importlib
 import inspect
@@ -32,7 +33,7 @@ import pooch
 import torch
 from torch import nn
 
-from helpers import activations, data, networks, training
+from helpers import activations, data, initialization, networks, training
 from helpers.sweeps import sweep
 
 __all__ = [
@@ -40,10 +41,12 @@ __all__ = [
     "Study",
     "accuracy_against_zeros",
     "fashion_mnist_network",
+    "kinks_and_means",
     "load",
     "main",
     "run",
     "sparse_products",
+    "trainability",
     "write",
 ]
 
@@ -341,6 +344,215 @@ def _fashion_mnist_grid() -> list[dict[str, Any]]:
     ]
 
 
+def trainability(
+    activation: str,
+    init: str,
+    depth: int,
+    optimizer: str,
+    width: int = 64,
+    dataset: str = "mnist1d",
+    epochs: int = 20,
+    batch_size: int = 100,
+    seeds: int = 10,
+) -> list[dict[str, Any]]:
+    """Train multilayer perceptrons of one kind at every learning rate of a wide grid.
+
+    Parameters
+    ----------
+    activation : str
+        As in `helpers.activations.make`.
+    init : {"torch", "xavier", "he"}
+        PyTorch's default, Xavier's scheme, or weights of variance 2 / fan-in *whatever the activation is*: fan-in times
+        weight variance is 1/3, 1 and 2.
+    depth, width : int
+        Number of hidden layers, and of units in each.
+    optimizer : {"sgd", "adam", "normalised"}
+        SGD with momentum 0.9; Adam; or SGD with momentum 0.9 on gradients that were divided by their norm, tensor by
+        tensor.
+    dataset : str, optional
+        As in `helpers.data.load`.
+    epochs, batch_size : int, optional
+        How long to train, and on how many samples a step.
+    seeds : int, optional
+        Number of networks at each rate: seeds 0, 1, ...
+
+    Returns
+    -------
+    list of dict
+        A row a network: `lr`, `seed`; after the last epoch `train_loss`, `train_accuracy` and `validation_accuracy`,
+        NaN where the run has `diverged`. The rates are four times apart.
+
+    Raises
+    ------
+    KeyError
+        If the initialisation or the optimizer is another.
+    ValueError
+        If another name is unknown.
+
+    Notes
+    -----
+    Chapters 1 and 2 show what came of it.
+    """
+    schemes = {
+        "torch": {"scheme": "torch"},
+        "xavier": {"scheme": "xavier"},
+        "he": {"scheme": "he", "gain": 2**0.5},
+    }
+    settings = {
+        "sgd": {"lr": [4.0**power for power in range(-6, 2)], "momentum": 0.9},
+        "adam": {"lr": [0.1 * 4.0**power for power in range(-5, 1)], "optimizer": "adam"},
+        "normalised": {
+            "lr": [0.25 * 4.0**power for power in range(-5, 1)],
+            "momentum": 0.9,
+            "normalize_gradients": True,
+        },
+    }
+    loaded = data.load(dataset)
+    build = functools.partial(
+        networks.mlp,
+        loaded.n_features,
+        loaded.n_classes,
+        hidden=[width] * depth,
+        activation=activation,
+        init=functools.partial(initialization.initialize, **schemes[init]),
+    )
+    runs = training.train(
+        build,
+        loaded,
+        seeds=seeds,
+        epochs=epochs,
+        batch_size=batch_size,
+        evaluate_every=epochs,
+        measure_every=0,
+        progress=False,
+        **settings[optimizer],
+    )
+    final = runs.history[runs.history["epoch"] == epochs]
+    columns = ["lr", "seed", "train_loss", "train_accuracy", "validation_accuracy", "diverged"]
+    return final[columns].to_dict("records")
+
+
+def _trainability_grid() -> list[dict[str, Any]]:
+    return [
+        {"activation": activation, "init": init, "depth": depth, "optimizer": optimizer}
+        for activation in ("sigmoid", "tanh", "relu", "gelu")
+        for init in ("torch", "xavier", "he")
+        for depth in (2, 5, 10, 20)
+        for optimizer in ("sgd", "adam")
+    ]
+
+
+def _depth_grid() -> list[dict[str, Any]]:
+    settings = {"dataset": "digits", "epochs": 13, "batch_size": 40}
+    return [
+        {"activation": activation, "init": init, "depth": depth, "optimizer": optimizer, **settings}
+        for activation, init in (("sigmoid", "xavier"), ("tanh", "xavier"), ("relu", "he"))
+        for depth in (2, 5, 10, 20, 35, 50)
+        for optimizer in ("sgd", "adam", "normalised")
+    ]
+
+
+def kinks_and_means(
+    arm: str,
+    depth: int,
+    optimizer: str,
+    dataset: str,
+    width: int = 32,
+    epochs: int = 20,
+    batch_size: int = 100,
+    seeds: int = 20,
+) -> list[dict[str, Any]]:
+    """Train ReLU, softplus, and what lies between them, at every learning rate of a grid.
+
+    All weights have variance 2 / fan-in, all biases start at zero.
+
+    Parameters
+    ----------
+    arm : str
+        "ReLU", "ReLU, mean 0", "softplus", "softplus, mean of ReLU", "softplus, mean 0", "softplus, β = 4" or
+        "softplus, β = 16". Means are those under a standard normal input.
+    depth, width : int
+        Number of hidden layers, and of units in each.
+    optimizer : {"sgd", "adam"}
+        SGD with momentum 0.9, or Adam.
+    dataset : str
+        As in `helpers.data.load`.
+    epochs, batch_size : int, optional
+        How long to train, and on how many samples a step.
+    seeds : int, optional
+        Number of networks at each rate: seeds 0, 1, ...
+
+    Returns
+    -------
+    list of dict
+        A row a network: `lr`, `seed`; after the last epoch `train_loss`, `validation_accuracy` and `test_accuracy`, NaN
+        where the run has `diverged`.
+
+    Raises
+    ------
+    KeyError
+        If the arm or the optimizer is another.
+    ValueError
+        If there is no such data set.
+
+    Notes
+    -----
+    Chapter 2 shows what came of it.
+    """
+    arms = {
+        "ReLU": ("relu", {}),
+        "ReLU, mean 0": ("shifted_relu", {}),
+        "softplus": ("softplus", {}),
+        "softplus, mean of ReLU": (
+            "shifted_softplus",
+            {"shift": activations.SOFTPLUS_MEAN - activations.RELU_MEAN},
+        ),
+        "softplus, mean 0": ("shifted_softplus", {}),
+        "softplus, β = 4": ("softplus", {"beta": 4.0}),
+        "softplus, β = 16": ("softplus", {"beta": 16.0}),
+    }
+    settings = {
+        "sgd": {"lr": [0.003, 0.01, 0.03, 0.1, 0.3], "momentum": 0.9},
+        "adam": {"lr": [0.0003, 0.001, 0.003, 0.01, 0.03], "optimizer": "adam"},
+    }
+    name, parameters = arms[arm]
+    loaded = data.load(dataset)
+    build = functools.partial(
+        networks.mlp,
+        loaded.n_features,
+        loaded.n_classes,
+        hidden=[width] * depth,
+        activation=functools.partial(activations.make, name, **parameters),
+        init=functools.partial(initialization.initialize, scheme="he", gain=2**0.5),
+    )
+    runs = training.train(
+        build,
+        loaded,
+        seeds=seeds,
+        epochs=epochs,
+        batch_size=batch_size,
+        evaluate_every=epochs,
+        measure_every=0,
+        progress=False,
+        **settings[optimizer],
+    )
+    final = runs.history[runs.history["epoch"] == epochs]
+    merged = final.merge(runs.test().drop(columns="diverged"), on=["arm", "lr", "seed"])
+    columns = ["lr", "seed", "train_loss", "validation_accuracy", "test_accuracy", "diverged"]
+    return merged[columns].to_dict("records")
+
+
+def _kinks_grid() -> list[dict[str, Any]]:
+    arms = ["ReLU", "ReLU, mean 0", "softplus", "softplus, mean of ReLU", "softplus, mean 0"]
+    return [
+        {"arm": arm, "depth": depth, "optimizer": optimizer, "dataset": dataset, "batch_size": size}
+        for arm in [*arms, "softplus, β = 4", "softplus, β = 16"]
+        for depth in (3, 8)
+        for optimizer in ("sgd", "adam")
+        for dataset, size in (("mnist1d", 100), ("digits", 50))
+    ]
+
+
 #: The studies by name.
 #:
 #: :meta hide-value:
@@ -376,6 +588,53 @@ STUDIES: dict[str, Study] = {
         ],
         miniature=[{"width": 64, "zeros": zeros, "batch": 1, "repeats": 3} for zeros in (0.5, 0.95)],
         minutes=1,
+    ),
+    "depth-and-trainability": Study(
+        question="Down to which depth do sigmoid, tanh and ReLU train, under which optimizer?",
+        function=trainability,
+        grid=_depth_grid(),
+        miniature=[
+            {
+                "activation": activation,
+                "init": "xavier",
+                "depth": 2,
+                "optimizer": "normalised",
+                "dataset": "digits",
+                "epochs": 1,
+                "batch_size": 40,
+                "seeds": 2,
+            }
+            for activation in ("sigmoid", "tanh")
+        ],
+        minutes=15,
+    ),
+    "kinks-and-means": Study(
+        question="Is it the exact zeros of ReLU, its kink, or its mean that makes it train better than softplus?",
+        function=kinks_and_means,
+        grid=_kinks_grid(),
+        miniature=[
+            {
+                "arm": arm,
+                "depth": 3,
+                "optimizer": "sgd",
+                "dataset": "digits",
+                "epochs": 1,
+                "batch_size": 50,
+                "seeds": 2,
+            }
+            for arm in ("ReLU", "softplus, mean of ReLU")
+        ],
+        minutes=20,
+    ),
+    "what-trains": Study(
+        question="Which activations train from which initialisation, at which depth, under which optimizer?",
+        function=trainability,
+        grid=_trainability_grid(),
+        miniature=[
+            {"activation": "relu", "init": init, "depth": 2, "optimizer": "sgd", "epochs": 1, "seeds": 2}
+            for init in ("torch", "he")
+        ],
+        minutes=40,
     ),
 }
 

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from helpers import activations, initialization, networks
 from helpers.data import Dataset
 
-__all__ = ["OPTIMIZERS", "Runs", "data_order", "train"]
+__all__ = ["OPTIMIZERS", "Runs", "data_order", "train", "tuned"]
 
 #: The optimizers that `train` knows.
 OPTIMIZERS: tuple[str, ...] = ("sgd", "adam", "adamw", "rmsprop")
@@ -488,23 +488,9 @@ class Runs:
             A row an arm: arm, lr, at_edge (the chosen rate or the best one is the smallest or largest of a grid of
             two or more: the grid should reach further), diverged_fraction (of the runs at the chosen rate).
         """
-        rows = []
-        for arm, final in self._final().groupby("arm", sort=False):
-            score = final["validation_accuracy"].where(~final["diverged"], 0.0)
-            by_rate = score.groupby(final["lr"])
-            mean, error = by_rate.mean(), by_rate.sem().fillna(0.0)
-            top = mean.idxmax()
-            lr = mean.index[mean >= mean[top] - error[top]].min()
-            edges = {mean.index.min(), mean.index.max()}
-            rows.append(
-                {
-                    "arm": arm,
-                    "lr": float(lr),
-                    "at_edge": len(mean) > 1 and bool({lr, top} & edges),
-                    "diverged_fraction": float(final.loc[final["lr"] == lr, "diverged"].mean()),
-                }
-            )
-        return pd.DataFrame(rows)
+        return pd.DataFrame(
+            {"arm": arm, **_best_rate(final)} for arm, final in self._final().groupby("arm", sort=False)
+        )
 
     def tuned(self) -> pd.DataFrame:
         """Give the rows of `history` at each arm's learning rate as `best_lr` chooses it."""
@@ -558,6 +544,57 @@ class Runs:
 
     def _final(self) -> pd.DataFrame:
         return self.history[self.history["epoch"] == self.history["epoch"].max()]
+
+
+def tuned(final: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Keep, of a table of trained networks, those at each arm's own learning rate, chosen as `Runs.best_lr` does.
+
+    Parameters
+    ----------
+    final : pandas.DataFrame
+        A row a network, after its last epoch: lr, validation_accuracy, diverged, and what names the arm. A table of
+        `helpers.studies`, say.
+    by : sequence of str
+        The columns that name an arm; none, if there is one arm.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows of `final` in their order, with the column at_edge: whether the arm's rate is at the edge of its grid.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+
+    Notes
+    -----
+    Chapter 2 reads its tables with it.
+    """
+    missing = sorted({"lr", "validation_accuracy", "diverged", *by} - set(final.columns))
+    if missing:
+        raise ValueError(f"the table has no column {', '.join(missing)}; it has {', '.join(final.columns)}")
+    parts = []
+    for _, arm in final.groupby(list(by), sort=False) if by else [((), final)]:
+        best = _best_rate(arm)
+        parts.append(arm[arm["lr"] == best["lr"]].assign(at_edge=best["at_edge"]))
+    return pd.concat(parts).sort_index()
+
+
+def _best_rate(final: pd.DataFrame) -> dict[str, float | bool]:
+    """Choose the learning rate of one arm as `Runs.best_lr` describes it: lr, at_edge, diverged_fraction."""
+    diverged = final["diverged"].astype(bool)
+    score = final["validation_accuracy"].where(~diverged, 0.0)
+    by_rate = score.groupby(final["lr"])
+    mean, error = by_rate.mean(), by_rate.sem().fillna(0.0)
+    top = mean.idxmax()
+    lr = mean.index[mean >= mean[top] - error[top]].min()
+    edges = {mean.index.min(), mean.index.max()}
+    return {
+        "lr": float(lr),
+        "at_edge": len(mean) > 1 and bool({lr, top} & edges),
+        "diverged_fraction": float(diverged[final["lr"] == lr].mean()),
+    }
 
 
 def _one_of(name: str, value: object, values: tuple) -> object:

@@ -47,6 +47,7 @@ FORMULAS = {
     "mish": lambda z: z * torch.tanh(torch.log1p(torch.exp(z))),
     "softplus": lambda z: torch.logaddexp(z, torch.zeros_like(z)),
     "shifted_softplus": lambda z: torch.logaddexp(z, torch.zeros_like(z)) - 0.8060591833474398,
+    "shifted_relu": lambda z: z * (z > 0) - 0.3989422804014327,
     "relu_squared": lambda z: z**2 * (z > 0),
 }
 
@@ -96,7 +97,11 @@ def test_every_activation_works_under_vmap_forward_and_backward(name):
 
 @pytest.mark.parametrize("name", [name for name in activations.NAMES if name != "rrelu"])
 def test_activations_are_torchs_own_where_torch_has_them(name):
-    own = {"shifted_softplus": activations.ShiftedSoftplus, "relu_squared": activations.ReLUSquared}
+    own = {
+        "shifted_softplus": activations.ShiftedSoftplus,
+        "shifted_relu": activations.ShiftedReLU,
+        "relu_squared": activations.ReLUSquared,
+    }
     kind = type(activations.make(name))
     assert kind is own.get(name, getattr(nn, kind.__name__, None))
 
@@ -106,6 +111,7 @@ def test_activations_are_torchs_own_where_torch_has_them(name):
     [
         ("identity", 0, 1),
         ("relu", 1 / math.sqrt(2 * math.pi), 1 / 2),
+        ("shifted_relu", 0, 1 / 2 - 1 / (2 * math.pi)),
         ("relu_squared", 1 / 2, 3 / 2),
         ("leaky_relu", 0.99 / math.sqrt(2 * math.pi), (1 + 0.01**2) / 2),
         ("rrelu", 37 / 48 / math.sqrt(2 * math.pi), (1 + (11 / 48) ** 2) / 2),
@@ -141,6 +147,16 @@ def test_parameters_reach_the_module():
     )
     sharp = activations.make("softplus", beta=50.0)
     torch.testing.assert_close(sharp(z), torch.tensor([0.0, 2.0]))
+    for shifted, plain in (("shifted_relu", "relu"), ("shifted_softplus", "softplus")):
+        module = activations.make(shifted, shift=0.25)
+        torch.testing.assert_close(module(z), activations.make(plain)(z) - 0.25)
+        assert "shift=0.25" in repr(module)
+
+
+def test_softplus_can_be_given_the_mean_of_relu():
+    shift = activations.SOFTPLUS_MEAN - activations.RELU_MEAN
+    module = activations.make("shifted_softplus", shift=shift).double()
+    assert normal_mean(module) == pytest.approx(normal_mean(activations.make("relu")), abs=1e-8)
 
 
 def test_each_call_makes_a_module_of_its_own():

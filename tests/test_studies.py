@@ -1,9 +1,12 @@
 """Studies: the stored tables are those of the code that stands here, and the code runs."""
 
+import itertools
+
 import pandas as pd
 import pytest
+import torch
 
-from helpers import studies
+from helpers import studies, theory
 from helpers.studies import STUDIES, Study, load, run, write
 
 
@@ -28,7 +31,8 @@ def test_a_stored_table_was_made_by_the_function_that_stands_here(name):
 def test_a_miniature_gives_what_the_table_has(name):
     small = run(name, miniature=True, n_jobs=1, progress=False)
     assert set(load(name).columns) <= set(small.columns)
-    assert small.notna().all().all()
+    diverged = small.get("diverged", pd.Series(False, index=small.index))
+    assert small[~diverged].notna().all().all()
 
 
 def test_a_network_sees_every_epoch_and_one_seed_is_one_run():
@@ -67,6 +71,74 @@ def test_gathered_products_have_a_time_for_each_way():
     assert min(timed["dense_us"], timed["ratio"], timed["masked_ratio"]) > 0
     with pytest.raises(ValueError, match="zeros must be at least 0 and below 1"):
         studies.sparse_products(width=16, zeros=1.0, batch=1)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """What a study hands to `training.train`, in place of the training."""
+    calls = []
+
+    def train(build, dataset, **settings):
+        calls.append((build(seed=0), dataset, settings))
+        raise StopIteration
+
+    monkeypatch.setattr(studies.training, "train", train)
+    return calls
+
+
+@pytest.mark.parametrize(("init", "expected"), [("torch", 1 / 3), ("xavier", 1.0), ("he", 2.0)])
+@pytest.mark.parametrize("activation", ["sigmoid", "relu"])
+def test_trainability_has_one_scale_of_weights_for_all_activations(init, expected, activation, trained):
+    with pytest.raises(StopIteration):
+        studies.trainability(activation, init, 3, "sgd", width=300)
+    model, dataset, settings = trained[0]
+    assert dataset.name == "mnist1d"
+    assert 300 * model.linear_2.weight.square().mean().item() == pytest.approx(expected, rel=0.03)
+    assert (model.linear_2.bias == 0).all() == (init != "torch")
+    assert settings["momentum"] == 0.9
+
+
+def test_the_optimizers_of_trainability_are_what_they_are_called(trained):
+    for optimizer in ("sgd", "adam", "normalised"):
+        with pytest.raises(StopIteration):
+            studies.trainability("relu", "he", 2, optimizer)
+    sgd, adam, normalised = (settings for _, _, settings in trained)
+    assert adam["optimizer"] == "adam"
+    assert "optimizer" not in sgd
+    assert "optimizer" not in normalised
+    assert normalised["normalize_gradients"]
+    for settings in (sgd, adam, normalised):
+        ratios = [later / earlier for earlier, later in itertools.pairwise(settings["lr"])]
+        assert ratios == pytest.approx([4.0] * len(ratios))
+
+
+@pytest.mark.parametrize(
+    ("arm", "mean", "kink"),
+    [
+        ("ReLU", 0.3989, True),
+        ("ReLU, mean 0", 0.0, True),
+        ("softplus", 0.8061, False),
+        ("softplus, mean of ReLU", 0.3989, False),
+        ("softplus, mean 0", 0.0, False),
+        ("softplus, β = 4", 0.44, False),
+        ("softplus, β = 16", 0.4, False),
+    ],
+)
+def test_the_arms_between_relu_and_softplus_have_the_means_and_kinks_of_their_names(arm, mean, kink, trained):
+    with pytest.raises(StopIteration):
+        studies.kinks_and_means(arm, 3, "sgd", "digits")
+    model, _, _ = trained[0]
+    assert theory.gaussian_mean(model.activation_1.double()) == pytest.approx(mean, abs=5e-3)
+    z = torch.tensor([-1e-4, 1e-4], dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(model.activation_1(z).sum(), z)
+    assert (slope[1] - slope[0] == 1) == kink
+    assert 64 * model.linear_1.weight.square().mean().item() == pytest.approx(2, rel=0.15)
+
+
+def test_an_arm_has_a_row_for_each_rate_and_seed():
+    rows = pd.DataFrame(studies.kinks_and_means("softplus", 1, "adam", "digits", width=4, epochs=1, seeds=3))
+    assert rows.groupby("lr").seed.apply(list).tolist() == [[0, 1, 2]] * 5
+    assert list(rows) == ["lr", "seed", "train_loss", "validation_accuracy", "test_accuracy", "diverged"]
 
 
 @pytest.fixture

@@ -51,6 +51,7 @@ BY_HAND = {
     "mish": (lambda x: x * np.tanh(np.logaddexp(0, x)), mish_slope),
     "softplus": (lambda x: np.logaddexp(0, x), SIGMOID),
     "shifted_softplus": (lambda x: np.logaddexp(0, x) - activations.SOFTPLUS_MEAN, SIGMOID),
+    "shifted_relu": (lambda x: np.maximum(x, 0) - activations.RELU_MEAN, lambda x: (x > 0) * 1.0),
     "relu_squared": (lambda x: np.maximum(x, 0) ** 2, lambda x: 2 * np.maximum(x, 0)),
 }
 
@@ -560,6 +561,7 @@ SETTINGS = [
     ("mish", 1.1, 0.3),
     ("softplus", 1.1, 0.1),
     ("shifted_softplus", 1.5, 0.3),
+    ("shifted_relu", 1.2, 0.3),
     ("relu_squared", 0.5, 0.3),
     ("relu", 1.0, 0.5),
     ("leaky_relu", 1.1, 0.5),

@@ -527,3 +527,31 @@ def test_a_run_that_does_not_exist_is_refused_with_those_that_do():
         runs.model(lr=0.3, seed=0)
     with pytest.raises(ValueError, match="seed None; choose one of 0, 1"):
         runs.model(lr=0.01)
+
+
+def test_a_table_is_tuned_as_runs_are():
+    rates = {"a": [0.1, 1.0], "b": [0.1, 1.0]}
+    scores = {("a", 0.1): 0.5, ("a", 1.0): 0.9, ("b", 0.1): 0.8, ("b", 1.0): float("nan")}
+    rows = [
+        {
+            "kind": kind,
+            "size": 3,
+            "lr": lr,
+            "seed": seed,
+            "validation_accuracy": scores[kind, lr] + seed / 100,
+        }
+        for kind in rates
+        for lr in rates[kind]
+        for seed in range(3)
+    ]
+    table = pd.DataFrame(rows).assign(diverged=lambda f: f.validation_accuracy.isna())
+    kept = training.tuned(table, by=["kind", "size"])
+    assert kept.groupby("kind").lr.unique().map(list).to_dict() == {"a": [1.0], "b": [0.1]}
+    assert len(kept) == 6
+    assert kept.at_edge.all()
+    assert kept.index.is_monotonic_increasing
+
+
+def test_a_table_without_rates_is_refused():
+    with pytest.raises(ValueError, match="no column lr; it has validation_accuracy, diverged"):
+        training.tuned(pd.DataFrame({"validation_accuracy": [1.0], "diverged": [False]}), by=[])
