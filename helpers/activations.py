@@ -14,7 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["NAMES", "RReLU", "ReLUSquared", "ShiftedReLU", "ShiftedSoftplus", "is_activation", "make"]
+__all__ = [
+    "NAMES",
+    "RReLU",
+    "ReLUSquared",
+    "ShiftedReLU",
+    "ShiftedSoftplus",
+    "TopK",
+    "is_activation",
+    "make",
+]
 
 #: Mean of softplus(z) for a standard normal z, the shift of `ShiftedSoftplus`.
 SOFTPLUS_MEAN = 0.8060591833474398
@@ -144,6 +153,59 @@ class RReLU(nn.Module):
     def extra_repr(self) -> str:
         """Show the interval of slopes when the module is printed."""
         return f"lower={self.lower:.4g}, upper={self.upper:.4g}"
+
+
+class TopK(nn.Module):
+    """ReLU that lets only the k most active units of each sample through, and makes the others zero.
+
+    It imposes the number of zeros, where a penalty leads to them: the control for sparsity as an outcome (chapter 3).
+    It acts on a layer and not element by element, so it has no name in the catalogue; give `networks.mlp` a factory,
+    ``functools.partial(activations.TopK, 8)``.
+
+    Parameters
+    ----------
+    k : int
+        At least 1. Where k is the number of units or more, it is ReLU.
+
+    Raises
+    ------
+    TypeError
+        If `k` is not an integer.
+    ValueError
+        If `k` is below 1.
+
+    Notes
+    -----
+    Input and output: tensors of the same shape, units in the last dimension. A sample with fewer than k positive
+    units keeps those; units that tie for the last place are all kept. The gradient passes where the output is not zero.
+    Source: Makhzani & Frey 2014, arXiv:1312.5663, without ReLU. Explained in chapter 3.
+
+    Examples
+    --------
+    >>> TopK(1)(torch.tensor([[1.0, 3.0, 2.0], [-1.0, -2.0, 0.5]]))
+    tensor([[0.0000, 3.0000, 0.0000],
+            [0.0000, 0.0000, 0.5000]])
+    """
+
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        if not isinstance(k, int) or isinstance(k, bool):
+            raise TypeError(f"k must be an integer, but is {k!r}")
+        if k < 1:
+            raise ValueError(f"k must be 1 or above, but is {k}")
+        self.k = k
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Apply the function to each sample."""
+        h = functional.relu(z)
+        if self.k >= h.shape[-1]:
+            return h
+        least = h.detach().topk(self.k, dim=-1).values[..., -1:]
+        return torch.where(h >= least, h, 0.0)
+
+    def extra_repr(self) -> str:
+        """Show k when the module is printed."""
+        return f"k={self.k}"
 
 
 _CATALOGUE: dict[str, Callable[..., nn.Module]] = {

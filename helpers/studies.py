@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,13 @@ from helpers.sweeps import sweep
 __all__ = [
     "STUDIES",
     "Study",
+    "accuracy_against_zeros",
     "fashion_mnist_network",
     "kinks_and_means",
     "load",
     "main",
     "run",
+    "sparse_products",
     "trainability",
     "write",
 ]
@@ -168,6 +171,168 @@ def fashion_mnist_network(
         loss, accuracy = np.mean(met, axis=0)
         rows.append({"epoch": epoch, "train_loss": loss, "train_accuracy": accuracy, **right})
     return rows
+
+
+def accuracy_against_zeros(
+    dataset: str, intervention: str, strength: float, epochs: int = 20, seeds: int = 10
+) -> list[dict[str, Any]]:
+    """Train a rectifier network in which an intervention makes zeros, and measure accuracy and zeros.
+
+    Two hidden layers of 64 units with He's scheme; SGD with momentum 0.9, batches of 50, at five learning rates.
+
+    Parameters
+    ----------
+    dataset : str
+        As in `helpers.data.load`.
+    intervention : {"penalty", "decay", "top-k"}
+        An L1 penalty on the activations, which has zeros as its outcome; weight decay, which regularises without aiming
+        at zeros; or `helpers.activations.TopK`, which imposes them.
+    strength : float
+        The factor before the penalty or of the decay, or how many of the 64 units may be active.
+    epochs, seeds : int, optional
+        How long to train, and how many networks at each rate.
+
+    Returns
+    -------
+    list of dict
+        A row a learning rate and seed: `lr`, `seed`; after the last epoch `train_loss` (the cross-entropy alone),
+        `train_accuracy`, `validation_accuracy`, `test_accuracy`; on the training split, as means of the two layers,
+        `zeros` (share of activations), `dead` (share of units), `size` (mean activation).
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+
+    Notes
+    -----
+    After Glorot, Bordes & Bengio 2011, PMLR 15:315, figure 3, with the two controls. Explained in chapter 3.
+    """
+    if intervention not in ("penalty", "decay", "top-k"):
+        raise ValueError(f"unknown intervention {intervention!r}; take 'penalty', 'decay' or 'top-k'")
+    loaded = data.load(dataset)
+    activation = partial(activations.TopK, int(strength)) if intervention == "top-k" else "relu"
+    runs = training.train(
+        partial(networks.mlp, loaded.n_features, loaded.n_classes, hidden=[64, 64], activation=activation),
+        loaded,
+        seeds=seeds,
+        lr=[0.003, 0.01, 0.03, 0.1, 0.3],
+        momentum=0.9,
+        epochs=epochs,
+        batch_size=50,
+        weight_decay=strength if intervention == "decay" else 0.0,
+        activation_penalty=strength if intervention == "penalty" else 0.0,
+        evaluate_every=epochs,
+        measure_every=0,
+        progress=False,
+    )
+    rows = runs.history.query("epoch > 0").merge(runs.test(), on=["lr", "seed"])
+    kept = ["lr", "seed", "train_loss", "train_accuracy", "validation_accuracy", "test_accuracy"]
+    rows = rows[kept].to_dict("records")
+    for row in rows:
+        h, measured = loaded.x_train, []
+        with torch.no_grad():
+            for name, module in runs.model(lr=row["lr"], seed=row["seed"]).named_children():
+                h = module(h)
+                if name.startswith("activation"):
+                    off = h == 0
+                    measured.append(
+                        [off.double().mean().item(), off.all(dim=0).double().mean().item(), h.mean().item()]
+                    )
+        row.update(zip(("zeros", "dead", "size"), np.mean(measured, axis=0), strict=True))
+    return rows
+
+
+def sparse_products(width: int, zeros: float, batch: int, repeats: int = 31) -> dict[str, Any]:
+    """Time a dense matrix product against one that gathers the active units first, on this machine.
+
+    Parameters
+    ----------
+    width : int
+        Units of the layer, and of the next.
+    zeros : float
+        Share of the units that are zero, the same ones in all samples of the batch.
+    batch : int
+        Samples. With 1 the gathering is exact; with more it is the best case, for samples share their zeros.
+    repeats : int, optional
+        How often each is timed, in turns. The ratio is taken within each turn, and its median returned.
+
+    Returns
+    -------
+    dict
+        `active`, the number of active units; `dense_us`, median time of the dense product in microseconds;
+        `ratio`, median of gathered time over dense time: below 1 the zeros pay; `masked_ratio`, the same for the dense
+        product of a code that holds those zeros, which does not know of them.
+
+    Raises
+    ------
+    ValueError
+        If `zeros` is not in [0, 1).
+
+    Notes
+    -----
+    One thread. The weights are stored a row a unit of the sparse layer, so that a gathered row is contiguous, and the
+    activations are gathered too. Explained in chapter 3.
+    """
+    if not 0 <= zeros < 1:
+        raise ValueError(f"zeros must be at least 0 and below 1, but is {zeros}")
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(width, width, generator=generator)
+    active = max(1, round(width * (1 - zeros)))
+    on, _ = torch.randperm(width, generator=generator)[:active].sort()
+    full = torch.rand(batch, width, generator=generator)
+    sparse = torch.zeros(batch, width)
+    sparse[:, on] = full[:, on]
+
+    def timed(product: Callable[[], torch.Tensor]) -> float:
+        started = time.perf_counter()
+        for _ in range(calls):
+            product()
+        return (time.perf_counter() - started) / calls
+
+    products = {
+        "dense": lambda: full @ weights,
+        "masked": lambda: sparse @ weights,
+        "gathered": lambda: sparse.index_select(1, on) @ weights.index_select(0, on),
+    }
+    threads, calls = torch.get_num_threads(), 3
+    torch.set_num_threads(1)
+    try:
+        once = max(timed(products["dense"]), 1e-7)
+        calls = max(1, round(1e-3 / once))  # a turn takes about a millisecond, which the clock resolves
+        times = {
+            name: np.array(column)
+            for name, column in zip(
+                products,
+                zip(*([timed(p) for p in products.values()] for _ in range(repeats)), strict=True),
+                strict=True,
+            )
+        }
+    finally:
+        torch.set_num_threads(threads)
+    return {
+        "active": active,
+        "dense_us": float(np.median(times["dense"]) * 1e6),
+        "ratio": float(np.median(times["gathered"] / times["dense"])),
+        "masked_ratio": float(np.median(times["masked"] / times["dense"])),
+    }
+
+
+def _accuracy_against_zeros_grid() -> list[dict[str, Any]]:
+    strengths = {
+        "penalty": [
+            *(0.0, 0.0001, 0.0003, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015),
+            *(0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15),
+        ],
+        "decay": [0.0001, 0.0003, 0.001, 0.003, 0.006, 0.01, 0.02, 0.03, 0.05],
+        "top-k": [1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0],
+    }
+    return [
+        {"dataset": dataset, "intervention": intervention, "strength": strength}
+        for dataset in ("digits", "mnist1d")
+        for intervention, values in strengths.items()
+        for strength in values
+    ]
 
 
 def _fashion_mnist_grid() -> list[dict[str, Any]]:
@@ -401,6 +566,28 @@ STUDIES: dict[str, Study] = {
             for activation in ("sigmoid", "relu")
         ],
         minutes=25,
+    ),
+    "accuracy-against-zeros": Study(
+        question="How many zeros can a rectifier network have before its accuracy suffers?",
+        function=accuracy_against_zeros,
+        grid=_accuracy_against_zeros_grid(),
+        miniature=[
+            {"dataset": "digits", "intervention": intervention, "strength": strength, "epochs": 2, "seeds": 2}
+            for intervention, strength in (("penalty", 0.01), ("top-k", 8.0))
+        ],
+        minutes=8,
+    ),
+    "sparse-products": Study(
+        question="From how many zeros on is it faster to gather the active units before a matrix product?",
+        function=sparse_products,
+        grid=[
+            {"width": width, "zeros": zeros, "batch": batch}
+            for width in (64, 256, 1024, 4096)
+            for zeros in (0.0, 0.5, 0.75, 0.85, 0.9, 0.95, 0.99)
+            for batch in (1, 32)
+        ],
+        miniature=[{"width": 64, "zeros": zeros, "batch": 1, "repeats": 3} for zeros in (0.5, 0.95)],
+        minutes=1,
     ),
     "depth-and-trainability": Study(
         question="Down to which depth do sigmoid, tanh and ReLU train, under which optimizer?",

@@ -261,3 +261,35 @@ def test_examples_in_the_docstrings_hold():
     result = doctest.testmod(activations)
     assert result.attempted > 0
     assert result.failed == 0
+
+
+# --- The k most active units ---
+
+
+def test_top_k_keeps_the_k_largest_and_no_negative_one():
+    z = torch.tensor([[1.0, 3.0, 2.0, 0.5], [-1.0, -2.0, 0.5, -3.0]])
+    kept = activations.TopK(2)(z)
+    assert kept.tolist() == [[0.0, 3.0, 2.0, 0.0], [0.0, 0.0, 0.5, 0.0]]
+
+
+def test_top_k_of_all_units_is_relu():
+    assert torch.equal(activations.TopK(121)(Z[:121]), Z[:121].relu())
+
+
+def test_top_k_passes_the_gradient_of_what_it_kept():
+    z = torch.randn(5, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    kept = activations.TopK(3)(z)
+    kept.sum().backward()
+    assert torch.equal(z.grad, (kept != 0).double())
+
+
+def test_top_k_works_under_vmap():
+    z = torch.randn(4, 5, 9, generator=torch.Generator().manual_seed(0))
+    module = activations.TopK(3)
+    assert torch.equal(vmap(module)(z), torch.stack([module(one) for one in z]))
+
+
+@pytest.mark.parametrize(("k", "error"), [(0, ValueError), (2.0, TypeError), (True, TypeError)])
+def test_top_k_says_what_it_accepts(k, error):
+    with pytest.raises(error, match="k must be"):
+        activations.TopK(k)

@@ -47,6 +47,32 @@ def test_a_network_sees_every_epoch_and_one_seed_is_one_run():
     assert first.test_accuracy.iloc[-1] > 0.5
 
 
+def test_a_penalty_and_top_k_make_zeros_and_decay_does_not_aim_at_them():
+    def zeros(intervention, strength):
+        rows = studies.accuracy_against_zeros("digits", intervention, strength, epochs=2, seeds=2)
+        return pd.DataFrame(rows).set_index(["lr", "seed"]).loc[0.01].zeros.mean()
+
+    plain = zeros("penalty", 0.0)
+    assert zeros("penalty", 0.02) > plain + 0.1
+    assert zeros("top-k", 8.0) == pytest.approx(1 - 8 / 64, abs=0.01)
+    assert zeros("decay", 0.001) == pytest.approx(plain, abs=0.05)
+
+
+def test_an_unknown_intervention_is_named():
+    with pytest.raises(
+        ValueError, match="unknown intervention 'dropout'; take 'penalty', 'decay' or 'top-k'"
+    ):
+        studies.accuracy_against_zeros("digits", "dropout", 0.5)
+
+
+def test_gathered_products_have_a_time_for_each_way():
+    timed = studies.sparse_products(width=16, zeros=0.75, batch=2, repeats=3)
+    assert timed["active"] == 4
+    assert min(timed["dense_us"], timed["ratio"], timed["masked_ratio"]) > 0
+    with pytest.raises(ValueError, match="zeros must be at least 0 and below 1"):
+        studies.sparse_products(width=16, zeros=1.0, batch=1)
+
+
 @pytest.fixture
 def trained(monkeypatch):
     """What a study hands to `training.train`, in place of the training."""

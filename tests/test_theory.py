@@ -779,7 +779,46 @@ def test_sparsity_of_a_random_relu_code_in_closed_form():
     assert sparsity.gini == pytest.approx(1 / math.sqrt(2))
 
 
+def test_supports_without_a_threshold_overlap_by_the_law_of_angles():
+    theta = np.linspace(0, math.pi, 19)
+    np.testing.assert_allclose(
+        theory.support_overlap(theta), (math.pi - theta) / (math.pi + theta), atol=1e-12
+    )
+    assert theory.support_overlap(0.0, 1.5) == 1.0
+    assert theory.support_overlap(math.pi, 1.5) == pytest.approx(0, abs=1e-12)
+    # of two opposite inputs a unit with threshold -t is active for both where |z| < t
+    assert theory.support_overlap(math.pi, -1.0) == pytest.approx(1 - 2 * special.ndtr(-1.0))
+
+
+@pytest.mark.parametrize(("theta", "threshold"), [(0.3, 0.0), (0.3, 1.0), (1.2, 2.0), (2.5, -0.7)])
+def test_support_overlap_agrees_with_samples(theta, threshold):
+    first, other = torch.randn(2, 2_000_000, dtype=torch.float64, generator=generator(3)).numpy()
+    second = math.cos(theta) * first + math.sin(theta) * other
+    both = ((first > threshold) & (second > threshold)).sum()
+    either = ((first > threshold) | (second > threshold)).sum()
+    expected = theory.support_overlap(theta, threshold)
+    assert abs(both / either - expected) < 4 * math.sqrt(expected * (1 - expected) / either)
+
+
+def test_a_sparser_code_loses_more_of_its_support_at_the_same_angle():
+    thresholds = np.linspace(-3, 3, 25)
+    assert (np.diff(theory.support_overlap(0.2, thresholds)) < 0).all()
+    small, t = 1e-4, 1.3
+    density = math.exp(-(t**2) / 2) / math.sqrt(2 * math.pi)
+    loss = 1 - theory.support_overlap(small, t)
+    assert loss == pytest.approx(small * math.sqrt(2 / math.pi) * density / special.ndtr(-t), rel=1e-3)
+
+
 # --- Bad input ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((-0.1,), "theta must lie between 0 and pi"), ((0.1, math.inf), "threshold must be finite")],
+)
+def test_support_overlap_says_what_it_accepts(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        theory.support_overlap(*arguments)
 
 
 @pytest.mark.parametrize("function", MAPS)
