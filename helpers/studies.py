@@ -77,6 +77,8 @@ class Study:
         A few points that take seconds, for tests and to try.
     minutes : int
         How long the grid takes on two processors, roughly.
+    n_jobs : int, optional
+        How many points `main` computes at a time: -1 for as many as there are processors, 1 where they are timed.
 
     Attributes
     ----------
@@ -89,6 +91,7 @@ class Study:
     grid: Sequence[dict[str, Any]]
     miniature: Sequence[dict[str, Any]]
     minutes: int
+    n_jobs: int = -1
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -588,6 +591,7 @@ STUDIES: dict[str, Study] = {
         ],
         miniature=[{"width": 64, "zeros": zeros, "batch": 1, "repeats": 3} for zeros in (0.5, 0.95)],
         minutes=1,
+        n_jobs=1,
     ),
     "depth-and-trainability": Study(
         question="Down to which depth do sigmoid, tanh and ReLU train, under which optimizer?",
@@ -790,7 +794,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{study.question} About {study.minutes} minutes on two processors; what is finished is kept in {cache}."
     )
     started = time.perf_counter()
-    table = run(name, cache=cache)
+    table = run(name, n_jobs=study.n_jobs, cache=cache)
     print(f"Written to {write(name, table, time.perf_counter() - started)}")
     return 0
 
