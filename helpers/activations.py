@@ -16,6 +16,7 @@ from torch.nn import functional
 
 __all__ = [
     "NAMES",
+    "CrossedReLU",
     "RReLU",
     "ReLUSquared",
     "ShiftedReLU",
@@ -208,6 +209,63 @@ class TopK(nn.Module):
         return f"k={self.k}"
 
 
+class CrossedReLU(nn.Module):
+    """Leaky ReLU whose backward pass uses another negative slope than its forward pass.
+
+    With ``forward_slope=0`` and ``backward_slope=0.1`` a unit that is off gives an exact zero and is trained all the
+    same, as if it leaked; the other way round it leaks and is trained only where it is on. Together with the two that
+    are not crossed, these separate what a slope does to the function from what it does to the credit that units get
+    (chapter 5). It is no function with its derivative, so it has no name in the catalogue, and `helpers.theory` gives
+    no gradient factor for it; give `networks.mlp` a factory, ``functools.partial(activations.CrossedReLU, 0.0, 0.1)``.
+
+    Parameters
+    ----------
+    forward_slope : float
+        What negative inputs are multiplied by.
+    backward_slope : float
+        What the gradient is multiplied by where the input is negative or zero.
+
+    Raises
+    ------
+    ValueError
+        If a slope is not finite.
+
+    Notes
+    -----
+    Input and output: tensors of the same shape. Formula: ``f(z) + (b(z) - b(z))``, where no gradient passes through
+    f, the Leaky ReLU of `forward_slope`, nor through the second b, that of `backward_slope`: the value is that of f,
+    bit for bit, and the derivative that of b. The idea is that of the straight-through estimator (Bengio, Léonard &
+    Courville 2013, arXiv:1308.3432). `initialization.gain_of` takes it for a ReLU. Explained in chapter 5.
+
+    Examples
+    --------
+    >>> z = torch.tensor([-2.0, 3.0], requires_grad=True)
+    >>> h = CrossedReLU(0.0, 0.1)(z)
+    >>> h.detach()
+    tensor([0., 3.])
+    >>> torch.autograd.grad(h.sum(), z)
+    (tensor([0.1000, 1.0000]),)
+    """
+
+    def __init__(self, forward_slope: float, backward_slope: float) -> None:
+        super().__init__()
+        for name, slope in (("forward_slope", forward_slope), ("backward_slope", backward_slope)):
+            if not math.isfinite(slope):
+                raise ValueError(f"{name} must be finite, but is {slope}")
+        self.forward_slope = float(forward_slope)
+        self.backward_slope = float(backward_slope)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Apply the function element by element."""
+        value = functional.leaky_relu(z.detach(), self.forward_slope)
+        credit = functional.leaky_relu(z, self.backward_slope)
+        return value + (credit - credit.detach())
+
+    def extra_repr(self) -> str:
+        """Show the two slopes when the module is printed."""
+        return f"forward_slope={self.forward_slope:.4g}, backward_slope={self.backward_slope:.4g}"
+
+
 _CATALOGUE: dict[str, Callable[..., nn.Module]] = {
     "identity": nn.Identity,
     "sigmoid": nn.Sigmoid,
@@ -273,7 +331,7 @@ def make(name: str, **parameters: Any) -> nn.Module:
 
 
 def is_activation(module: nn.Module) -> bool:
-    """Tell whether `module` is of a kind that `make` makes; `nn.Identity` counts.
+    """Tell whether `module` is of a kind that `make` makes, or a `CrossedReLU`; `nn.Identity` counts.
 
     Parameters
     ----------
@@ -283,4 +341,4 @@ def is_activation(module: nn.Module) -> bool:
     -------
     bool
     """
-    return type(module) in _CATALOGUE.values()
+    return type(module) in (*_CATALOGUE.values(), CrossedReLU)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from helpers import activations
 
-__all__ = ["SCHEMES", "checked_seed", "gain_of", "initialize", "linear_layers"]
+__all__ = ["SCHEMES", "checked_seed", "gain_of", "initialize", "linear_layers", "looks_linear"]
 
 #: The schemes that `initialize` knows.
 SCHEMES: tuple[str, ...] = ("torch", "lecun", "xavier", "he", "orthogonal", "lsuv", "rai", "normal")
@@ -50,10 +50,7 @@ def gain_of(activation: str | Callable[[], nn.Module] | nn.Module) -> float:
     -----
     Source: He, Zhang, Ren & Sun 2015, arXiv:1502.01852. Explained in chapters 1 and 6.
     """
-    if isinstance(activation, str):
-        activation = activations.make(activation)
-    elif not isinstance(activation, nn.Module):
-        activation = activation()
+    activation = _module(activation)
     if isinstance(activation, nn.Identity | nn.Sigmoid | nn.Tanh | nn.Softsign):
         slope = 1.0
     elif isinstance(activation, nn.LeakyReLU):
@@ -65,6 +62,13 @@ def gain_of(activation: str | Callable[[], nn.Module] | nn.Module) -> float:
     else:
         slope = 0.0
     return math.sqrt(2 / (1 + slope**2))
+
+
+def _module(activation: str | Callable[[], nn.Module] | nn.Module) -> nn.Module:
+    """Give the module that a name or a factory stands for, or the one that was given."""
+    if isinstance(activation, str):
+        return activations.make(activation)
+    return activation if isinstance(activation, nn.Module) else activation()
 
 
 def checked_seed(seed: int) -> int:
@@ -115,12 +119,13 @@ def initialize(
     seed: int,
     gain: float | None = None,
     std: float | None = None,
+    bias_std: float | None = None,
     x: Tensor | None = None,
 ) -> None:
     """Draw new weights for every linear layer of a model, in place.
 
-    Biases become zero, except under ``"torch"`` and ``"rai"``, which draw them too. Other modules (a
-    normalisation, a PReLU) keep their parameters. The same scheme is used for the output layer.
+    Biases become zero, except under ``"torch"`` and ``"rai"``, which draw them too, and with `bias_std`. Other
+    modules (a normalisation, a PReLU) keep their parameters. The same scheme is used for the output layer.
 
     Parameters
     ----------
@@ -148,6 +153,9 @@ def initialize(
         Another gain for "lecun", "xavier", "he" and "orthogonal".
     std : float, optional
         The standard deviation of "normal".
+    bias_std : float, optional
+        Draw the biases of "lecun", "xavier", "he", "orthogonal" or "normal" from N(0, bias_std²), as mean-field theory
+        has them (σ_b). The weights are the same with and without.
     x : torch.Tensor of shape (samples, features), optional
         The inputs on which "lsuv" measures.
 
@@ -155,7 +163,8 @@ def initialize(
     ------
     ValueError
         If the scheme or the activation is unknown, the model has no linear layer, the seed is negative, `gain`,
-        `std` or `x` is missing, out of range or given to a scheme that does not use it, or the model cannot take `x`.
+        `std`, `bias_std` or `x` is missing, out of range or given to a scheme that does not use it, or the model cannot
+        take `x`.
     TypeError
         If the seed is not an integer.
 
@@ -167,6 +176,7 @@ def initialize(
         raise ValueError(f"unknown initialisation scheme {scheme!r}; the schemes are {', '.join(SCHEMES)}")
     _check_option("gain", gain, scheme, used_by=("lecun", "xavier", "he", "orthogonal"))
     _check_option("std", std, scheme, used_by=("normal",), needed=True)
+    _check_option("bias_std", bias_std, scheme, used_by=("lecun", "xavier", "he", "orthogonal", "normal"))
     if scheme == "lsuv" and x is None:
         raise ValueError("scheme 'lsuv' needs x, the inputs on which it measures")
     if scheme != "lsuv" and x is not None:
@@ -181,12 +191,77 @@ def initialize(
     if gain is None:
         gain = suitable_gain if scheme in ("he", "orthogonal") else 1.0
 
-    # Not the seed itself: inputs drawn from torch.manual_seed(seed) would be correlated with the weights.
-    generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+    generator = _generator(seed)
     for _, layer in layers:
         _draw(layer, scheme, gain, std, generator)
+    if bias_std is not None:
+        for _, layer in layers:
+            if layer.bias is not None:
+                with torch.no_grad():
+                    layer.bias.normal_(0.0, bias_std, generator=generator)
     if scheme == "lsuv":
         _scale_to_unit_variance(model, layers, x)
+
+
+@torch.no_grad()
+def looks_linear(
+    model: nn.Module, *, activation: str | Callable[[], nn.Module] | nn.Module = "relu", seed: int
+) -> None:
+    """Draw mirrored orthonormal weights, in place, with which a ReLU network starts as a linear function.
+
+    The units of each hidden layer come in pairs with opposite pre-activations u and -u, whose difference after the
+    ReLU is u again, and the next layer takes that difference. Biases become zero.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Its linear layers follow one another, first to last; an even number of units in every hidden one.
+    activation : str, callable or torch.nn.Module
+        ReLU, for which alone relu(u) - relu(-u) = u without a factor.
+    seed : int
+        Seed of the draw; the global random state is neither used nor changed.
+
+    Raises
+    ------
+    ValueError
+        If the model has fewer than two linear layers, a hidden layer has an odd number of units, the activation is
+        another, or the seed is negative.
+    TypeError
+        If the seed is not an integer.
+
+    Notes
+    -----
+    The first layer is ``[A; -A]``, those between are ``[M, -M; -M, M]``, the last is ``[C, -C]``, with A, M and C
+    orthonormal, so that the network is ``C M ... M A x``. `networks.mlp` takes this function as its `init`. Source:
+    Balduzzi et al. 2017, arXiv:1702.08591, who concatenate ReLUs; mirrored weights do the same in a plain network.
+    Explained in chapter 6.
+    """
+    if not isinstance(activation := _module(activation), nn.ReLU):
+        raise ValueError(f"looks_linear needs ReLU, but the activation is {type(activation).__name__}")
+    seed = checked_seed(seed)
+    layers = [layer for _, layer in linear_layers(model)]
+    widths = [layer.out_features for layer in layers[:-1]]
+    if not widths or any(width % 2 for width in widths):
+        raise ValueError(
+            "looks_linear needs hidden layers with an even number of units, for they come in pairs; "
+            f"but the widths are {widths}"
+        )
+    generator = _generator(seed)
+    for i, layer in enumerate(layers):
+        first, last = i == 0, i == len(layers) - 1
+        rows, columns = layer.weight.shape
+        core = torch.empty(rows if last else rows // 2, columns if first else columns // 2)
+        nn.init.orthogonal_(core, generator=generator)
+        core = core if first else torch.cat([core, -core], dim=1)
+        layer.weight.copy_(core if last else torch.cat([core, -core], dim=0))
+        if layer.bias is not None:
+            layer.bias.zero_()
+
+
+def _generator(seed: int) -> torch.Generator:
+    """Give the random numbers of a seed."""
+    # Not the seed itself: inputs drawn from torch.manual_seed(seed) would be correlated with the weights.
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
 
 
 def _check_option(

@@ -24,6 +24,8 @@ from torch import Tensor, nn
 
 __all__ = [
     "LinearSeparability",
+    "UnitFates",
+    "always_on_units",
     "dead_units",
     "dormant_units",
     "effective_rank",
@@ -33,10 +35,12 @@ __all__ = [
     "jacobian_singular_values",
     "lifetime_sparseness",
     "linear_separability",
+    "mean_cosine",
     "negative_fraction",
     "population_sparseness",
     "saturated_fraction",
     "support_jaccard",
+    "unit_fates",
     "zero_fraction",
 ]
 
@@ -66,14 +70,14 @@ def _matrix(h: Tensor, name: str = "h") -> Tensor:
     return real
 
 
-def _finite_matrix(h: Tensor) -> Tensor:
+def _finite_matrix(h: Tensor, name: str = "h") -> Tensor:
     """Check that `h` is finite as well: for measures whose result has no NaN."""
-    h = _matrix(h)
+    h = _matrix(h, name)
     if h.isnan().any():
         count = int(h.isnan().any(dim=0).sum())
         raise ValueError(
-            f"h holds NaN or infinity in {count} of {h.shape[1]} units: a diverged network's units are neither "
-            "dead nor alive; try torch.isfinite(h).all() first and report the run as diverged"
+            f"{name} holds NaN or infinity in {count} of {h.shape[1]} units: a diverged network's units are neither "
+            f"dead nor alive; try torch.isfinite({name}).all() first and report the run as diverged"
         )
     return h
 
@@ -186,6 +190,129 @@ def dead_units(h: Tensor) -> Tensor:
     tensor([ True, False, False])
     """
     return (_finite_matrix(h) == 0).all(dim=0)
+
+
+def always_on_units(z: Tensor) -> Tensor:
+    """Find the units whose pre-activation is above zero for every sample.
+
+    For ReLU it is the mirror image of a dead unit: its slope is 1 everywhere, so that on these samples it is linear
+    and the bend that makes a network more than a linear map is lost with it.
+
+    Parameters
+    ----------
+    z : torch.Tensor
+        Pre-activations, or ReLU activations, (samples, units), real and finite.
+
+    Returns
+    -------
+    torch.Tensor
+        bool, (units,).
+
+    Raises
+    ------
+    TypeError
+        If `z` is not a real tensor.
+    ValueError
+        If `z` is not a non-empty matrix, or not finite (see `dead_units`).
+
+    Notes
+    -----
+    Explained in chapter 4.
+
+    Examples
+    --------
+    >>> always_on_units(torch.tensor([[0.5, 2.0, 0.0], [0.1, -1.0, 1.0]]))
+    tensor([ True, False, False])
+    """
+    return (_finite_matrix(z, "z") > 0).all(dim=0)
+
+
+@dataclass(frozen=True)
+class UnitFates:
+    """What became of units that were looked at several times.
+
+    Attributes
+    ----------
+    born_dead, ever_dead, dead_at_end : torch.Tensor
+        bool, (units,): dead the first time, at any time, the last time.
+    deaths, revivals : torch.Tensor
+        int64, (units,): from one time to the next, how often a unit that was alive was dead, and the reverse. A unit
+        that dies and revives between two looks is not seen to.
+
+    Notes
+    -----
+    Explained in chapter 4.
+    """
+
+    born_dead: Tensor
+    ever_dead: Tensor
+    dead_at_end: Tensor
+    deaths: Tensor
+    revivals: Tensor
+
+    def words(self) -> list[str]:
+        """Name the fate of each unit.
+
+        Returns
+        -------
+        list of str
+            "never dead"; "born dead" (dead every time); "died" (dead the last time, but alive before); or "revived"
+            (alive the last time, but dead before: its death was tentative).
+        """
+        always_dead = self.dead_at_end & (self.deaths == 0)
+        return [
+            "never dead" if not ever else "born dead" if always else "died" if end else "revived"
+            for ever, always, end in zip(
+                self.ever_dead.tolist(), always_dead.tolist(), self.dead_at_end.tolist(), strict=True
+            )
+        ]
+
+
+def unit_fates(dead: Tensor) -> UnitFates:
+    """Follow units through time, and count their deaths and revivals.
+
+    Parameters
+    ----------
+    dead : torch.Tensor
+        bool, (times, units): which units were dead at each time, in order; the rows are what `dead_units` gives.
+
+    Returns
+    -------
+    UnitFates
+
+    Raises
+    ------
+    TypeError
+        If `dead` is not a boolean tensor.
+    ValueError
+        If it is not a non-empty matrix.
+
+    Notes
+    -----
+    A death is tentative where the unit is alive later, and permanent as far as it was followed where it is not.
+    Explained in chapter 4.
+
+    Examples
+    --------
+    >>> unit_fates(torch.tensor([[False, True, False], [True, True, True], [False, True, True]])).words()
+    ['revived', 'born dead', 'died']
+    """
+    if not isinstance(dead, Tensor) or dead.dtype != torch.bool:
+        kind = dead.dtype if isinstance(dead, Tensor) else type(dead).__name__
+        raise TypeError(f"dead must be a boolean tensor, as dead_units gives for each time, but is of {kind}")
+    if dead.ndim != 2 or dead.numel() == 0:
+        raise ValueError(
+            f"dead must have the shape (times, units) and not be empty, but its shape is {tuple(dead.shape)}; "
+            "try torch.stack of what dead_units gives at each time"
+        )
+    dead = dead.cpu()
+    return UnitFates(
+        born_dead=dead[0],
+        ever_dead=dead.any(dim=0),
+        dead_at_end=dead[-1],
+        deaths=(~dead[:-1] & dead[1:]).sum(dim=0),
+        revivals=(dead[:-1] & ~dead[1:]).sum(dim=0),
+    )
 
 
 def dormant_units(h: Tensor, tau: float) -> Tensor:
@@ -574,6 +701,51 @@ def effective_rank(h: Tensor) -> float:
     values = torch.linalg.svdvals(h)
     share = values / values.sum()
     return float(torch.exp(-torch.xlogy(share, share).sum()))
+
+
+def mean_cosine(h: Tensor) -> Tensor:
+    r"""Measure how far all samples point one way: the mean cosine between two of them.
+
+    Parameters
+    ----------
+    h : torch.Tensor
+        Activations, or inputs, (..., samples, units): of one network, or of many that are stacked.
+
+    Returns
+    -------
+    torch.Tensor of shape (...)
+        float64. 1 where all samples have one direction, near 0 where they have nothing in common. A sample that is all
+        zero has no direction and is left out; NaN where fewer than two are left, or something is not finite.
+
+    Raises
+    ------
+    TypeError
+        If `h` is not a real tensor.
+    ValueError
+        If `h` has fewer than two dimensions, or no elements.
+
+    Notes
+    -----
+    Over the n(n-1) ordered pairs of different samples, with the unit vectors :math:`u_i = h_i / |h_i|`,
+
+    .. math:: \frac{1}{n(n-1)} \sum_{i \ne j} u_i \cdot u_j = \frac{\left|\sum_i u_i\right|^2 - n}{n(n-1)}
+
+    which takes no table of pairs. Explained in chapters 4 (the collapse onto one direction) and 6 (why depth does it).
+
+    Examples
+    --------
+    >>> mean_cosine(torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])).item()
+    0.3333333333333333
+    """
+    h = _real(h, "h")
+    if h.dim() < 2:
+        raise ValueError(f"h must be (..., samples, units), but its shape is {tuple(h.shape)}")
+    largest = h.abs().amax(dim=-1, keepdim=True)
+    h = h / torch.where(largest > 0, largest, 1.0)
+    unit = h / h.norm(dim=-1, keepdim=True).clamp(min=1.0)  # below 1 for zeros alone, which stay zeros
+    n = (largest.squeeze(-1) > 0).sum(dim=-1)
+    total = unit.sum(dim=-2).square().sum(dim=-1)
+    return torch.where(n > 1, (total - n) / (n * (n - 1)).clamp(min=1), torch.nan)
 
 
 @dataclass(frozen=True)

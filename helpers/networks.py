@@ -1,14 +1,14 @@
-"""Multilayer perceptrons, made from the names of their parts.
+"""Multilayer perceptrons, made from the names of their parts, and what can be done to single units of them.
 
 One recipe, `mlp`, makes every network that the book trains; `functools.partial(mlp, ...)` with all but the seed
-filled in is what `training.train` takes.
+filled in is what `training.train` takes. `kill_units` and `recycle_units` change chosen units, also in mid-training.
 """
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from helpers import activations, initialization
 
-__all__ = ["NORMS", "RESIDUALS", "ResidualBlock", "mlp"]
+__all__ = ["NORMS", "RESIDUALS", "ResidualBlock", "kill_units", "mlp", "recycle_units"]
 
 #: The normalisations that `mlp` knows.
 NORMS: tuple[str, ...] = ("batch", "layer")
@@ -203,3 +203,174 @@ def _residual(
     if norm is not None:
         modules["norm"] = _NORM_CLASSES[norm](width)
     return modules
+
+
+OptimizerState = Mapping[str, Mapping[str, Tensor]]
+
+
+@torch.no_grad()
+def kill_units(
+    model: nn.Sequential,
+    layer: int,
+    units: Sequence[int] | Tensor,
+    *,
+    x: Tensor,
+    margin: float,
+    optimizer_state: OptimizerState | None = None,
+) -> None:
+    """Lower the biases of chosen units until their largest pre-activation on x is -margin, in place.
+
+    A bias that a batch normalisation follows would be subtracted again, so there it is the normalisation's own
+    bias β that is lowered.
+
+    Parameters
+    ----------
+    model : torch.nn.Sequential
+        What `mlp` makes, without residual connections; measured in evaluation mode, and left in the mode it was in.
+    layer : int
+        Number of the hidden layer, from 1.
+    units : sequence of int, or torch.Tensor of int or bool
+        Which of its units: numbers from 0, or a mask.
+    x : torch.Tensor of shape (samples, in_features)
+        The inputs: the whole training split, to kill on all of it.
+    margin : float
+        Distance of the largest pre-activation below zero, above 0, in the unit's own scale.
+    optimizer_state : mapping, optional
+        As `training.RunningNetwork` has it. Where it is given, what the optimizer remembers of the units' incoming
+        weights and biases is set to zero; else it is kept, and momentum carries the units on.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer or unit, `margin` is not above 0, or a pre-activation is not finite.
+    TypeError
+        If `layer` or the units are not integers.
+
+    Notes
+    -----
+    A ReLU unit that this is done to gets a gradient of exactly zero from every sample of `x`. Explained in chapter 4.
+    """
+    if not (math.isfinite(margin) and margin > 0):
+        raise ValueError(f"margin must be a finite number above 0, but is {margin}")
+    incoming, norm, _ = _hidden_layer(model, layer)
+    units = _checked_units(units, incoming.out_features)
+    shifted = incoming if norm is None else norm
+    seen: list[Tensor] = []
+    was_training = model.training
+    model.eval()
+    with shifted.register_forward_hook(lambda module, inputs, output: seen.append(output)):
+        model(x)
+    model.train(was_training)
+    highest = seen[-1][:, units].amax(dim=0)
+    if not highest.isfinite().all():
+        raise ValueError("the network has diverged: a pre-activation is not finite")
+    shifted.bias[units] -= highest + margin
+    for values in _memories(model, optimizer_state, incoming, norm):
+        values[units] = 0.0
+
+
+@torch.no_grad()
+def recycle_units(
+    model: nn.Sequential,
+    layer: int,
+    units: Sequence[int] | Tensor,
+    *,
+    seed: int,
+    init: str = "he",
+    outgoing: str = "zero",
+    optimizer_state: OptimizerState | None = None,
+) -> None:
+    """Give chosen units a new start, in place: fresh incoming weights, a bias of 0, outgoing weights of 0.
+
+    Parameters
+    ----------
+    model : torch.nn.Sequential
+        What `mlp` makes, without residual connections.
+    layer : int
+        Number of the hidden layer, from 1.
+    units : sequence of int, or torch.Tensor of int or bool
+        Which of its units: numbers from 0, or a mask. None at all is accepted, and changes nothing.
+    seed : int
+        Decides the fresh weights.
+    init : str
+        The scheme of `initialization.initialize` that draws them (and, under "torch" and "rai", the biases).
+    outgoing : {"zero", "keep"}
+        What becomes of the weights that lead out of the units. At zero, a dead unit's new start leaves the network's
+        outputs as they were.
+    optimizer_state : mapping, optional
+        As `training.RunningNetwork` has it; what the optimizer remembers of the units' weights is set to zero.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer or unit, or a name is unknown.
+    TypeError
+        If `layer`, the units or the seed are not integers.
+
+    Notes
+    -----
+    A batch normalisation's parameters for the units start again as well. Source: Sokar et al. 2023,
+    arXiv:2302.12902. Explained in chapter 4.
+    """
+    _check_name("outgoing", outgoing, ("zero", "keep"))
+    incoming, norm, following = _hidden_layer(model, layer)
+    units = _checked_units(units, incoming.out_features)
+    activation = model.get_submodule(f"activation_{layer}")
+    fresh = nn.Sequential(nn.utils.skip_init(nn.Linear, incoming.in_features, incoming.out_features))
+    initialization.initialize(fresh, init, activation=activation, seed=seed)
+    incoming.weight[units] = fresh[0].weight[units].to(incoming.weight)
+    incoming.bias[units] = fresh[0].bias[units].to(incoming.bias)
+    if norm is not None:
+        norm.weight[units], norm.bias[units] = 1.0, 0.0
+    if outgoing == "zero":
+        following.weight[:, units] = 0.0
+    for values in _memories(model, optimizer_state, incoming, norm):
+        values[units] = 0.0
+    if optimizer_state is not None:
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        for slot in optimizer_state.values():
+            slot[names[id(following.weight)]][:, units] = 0.0
+
+
+def _hidden_layer(model: nn.Sequential, layer: int) -> tuple[nn.Linear, nn.Module | None, nn.Linear]:
+    """Find the linear layer that feeds a hidden layer, its normalisation, and the linear layer that it feeds."""
+    if not isinstance(layer, int | np.integer) or isinstance(layer, bool):
+        raise TypeError(f"layer must be the number of a hidden layer, from 1, but is {layer!r}")
+    modules = dict(model.named_children())
+    depth = sum(name.startswith("activation_") for name in modules)
+    if not depth:
+        raise ValueError(
+            "the model must be what networks.mlp makes, without residual connections, but it has no module "
+            f"activation_1; its modules are {', '.join(modules) or 'none'}"
+        )
+    if not 1 <= layer <= depth:
+        raise ValueError(f"layer must be from 1 to {depth}, the number of hidden layers, but is {layer}")
+    following = modules["output"] if layer == depth else modules[f"linear_{layer + 1}"]
+    return modules[f"linear_{layer}"], modules.get(f"norm_{layer}"), following
+
+
+def _checked_units(units: Sequence[int] | Tensor, width: int) -> Tensor:
+    """Give chosen units as a tensor of their numbers."""
+    chosen = torch.as_tensor(units)
+    if chosen.dtype == torch.bool:
+        if chosen.shape != (width,):
+            raise ValueError(f"a mask of units must have the shape ({width},), but has {tuple(chosen.shape)}")
+        return chosen.nonzero().flatten()
+    if chosen.numel() == 0:
+        return chosen.long().flatten()
+    if chosen.is_floating_point() or chosen.is_complex():
+        raise TypeError(f"units must be integers, or a mask, but are of {chosen.dtype}")
+    if chosen.ndim != 1 or not bool(((chosen >= 0) & (chosen < width)).all()):
+        raise ValueError(f"units must be numbers from 0 to {width - 1}, but are {chosen.tolist()}")
+    return chosen.long()
+
+
+def _memories(
+    model: nn.Module, optimizer_state: OptimizerState | None, incoming: nn.Linear, norm: nn.Module | None
+) -> list[Tensor]:
+    """List what an optimizer remembers of the parameters that make a layer's pre-activations, units first."""
+    if optimizer_state is None:
+        return []
+    own = [incoming.weight, incoming.bias, *([] if norm is None else [norm.weight, norm.bias])]
+    names = [name for name, parameter in model.named_parameters() if any(parameter is p for p in own)]
+    return [slot[name] for slot in optimizer_state.values() for name in names]

@@ -44,7 +44,12 @@ __all__ = [
     "kinks_and_means",
     "load",
     "main",
+    "norms_and_skips",
+    "phase_diagram",
+    "recycling",
+    "remedies",
     "run",
+    "schemes",
     "sparse_products",
     "trainability",
     "write",
@@ -321,6 +326,165 @@ def sparse_products(width: int, zeros: float, batch: int, repeats: int = 31) -> 
     }
 
 
+def norms_and_skips(
+    arm: str,
+    init: str,
+    depth: int,
+    optimizer: str = "momentum",
+    width: int = 32,
+    dataset: str = "digits",
+    epochs: int = 20,
+    seeds: int = 10,
+    rates: str = "wide",
+) -> list[dict[str, Any]]:
+    """Train ReLU networks with one remedy of chapter 7 at every learning rate of a wide grid.
+
+    Parameters
+    ----------
+    arm : str
+        "none", "batch", "layer" (a normalisation), "plain", "scaled", "zero" (skip connections, as in
+        `helpers.networks.mlp`), "batch, plain", "layer, plain", "clipping" (the whole gradient, at a norm of 1) or
+        "warm-up" (over the first fifth of the steps).
+    init : {"torch", "he", "large", "torch, output"}
+        PyTorch's default, He's scheme, or weights twice as large as He's: fan-in times weight variance is 1/3, 2
+        and 8. The last is PyTorch's default but for the output layer, whose weights have He's variance.
+    depth, width : int
+        Number of hidden layers, and of units in each.
+    optimizer : {"momentum", "adam", "normalised"}
+        SGD with momentum 0.9; Adam; or SGD with momentum 0.9 on gradients that were divided by their norm, tensor by
+        tensor.
+    dataset : str, optional
+        As in `helpers.data.load`.
+    epochs : int, optional
+        How long to train, in batches of 100.
+    seeds : int, optional
+        Number of networks at each rate: seeds 0, 1, ...
+    rates : {"wide", "fine"}, optional
+        Rates four times apart, over a range of their own for each optimizer; or two times, from 2^-10 to 2^-4.
+
+    Returns
+    -------
+    list of dict
+        A row a network, after the last epoch: `lr`, `seed`, `train_loss`, `train_accuracy`, `validation_accuracy`,
+        `test_accuracy`, NaN where the run has `diverged`; `batch_loss`, the training loss where batch normalisation
+        takes the statistics of the whole training split in place of its running ones; `dead` and `on`, the shares of
+        units that are above zero for no training sample and for all.
+
+    Raises
+    ------
+    KeyError
+        If the initialisation, the optimizer or the grid of rates is another.
+    ValueError
+        If another name is unknown.
+
+    Notes
+    -----
+    Chapter 7 shows what came of it.
+    """
+    schemes = {
+        "torch": {"scheme": "torch"},
+        "he": {"scheme": "he"},
+        "large": {"scheme": "he", "gain": 2 * 2**0.5},
+    }
+    initialize = {
+        **{name: functools.partial(initialization.initialize, **scheme) for name, scheme in schemes.items()},
+        "torch, output": _torch_but_for_the_output,
+    }
+    settings = {
+        "momentum": {"lr": [4.0**power for power in range(-7, 1)], "momentum": 0.9},
+        "adam": {"lr": [4.0**power for power in range(-7, 0)], "optimizer": "adam"},
+        "normalised": {
+            "lr": [4.0**power for power in range(-6, 1)],
+            "momentum": 0.9,
+            "normalize_gradients": True,
+        },
+    }
+    steps = {"wide": {}, "fine": {"lr": [2.0**power for power in range(-10, -3)]}}
+    loaded = data.load(dataset)
+    schedule = {
+        "clipping": {"clip_norm": 1.0},
+        "warm-up": {"warmup_steps": epochs * (len(loaded.x_train) // 100) // 5},
+    }
+    parts = [] if arm in ("none", *schedule) else arm.split(", ")
+    build = functools.partial(
+        networks.mlp,
+        loaded.n_features,
+        loaded.n_classes,
+        hidden=[width] * depth,
+        init=initialize[init],
+        norm=next((part for part in parts if part in networks.NORMS), None),
+        residual=next((part for part in parts if part not in networks.NORMS), None),
+    )
+    runs = training.train(
+        build,
+        loaded,
+        seeds=seeds,
+        epochs=epochs,
+        evaluate_every=epochs,
+        progress=False,
+        **(settings[optimizer] | steps[rates]),
+        **schedule.get(arm, {}),
+    )
+    keys = ["lr", "seed"]
+    final = runs.history[runs.history["epoch"] == epochs]
+    units = runs.layers[runs.layers["step"] == runs.layers["step"].max()].groupby(keys)
+    units = units[["dead_fraction", "all_positive_fraction"]].mean()
+    units.columns = ["dead", "on"]
+    table = final.join(units, on=keys).merge(runs.test()[[*keys, "test_accuracy"]], on=keys)
+    batch_losses = []
+    for lr, seed in table[keys].itertuples(index=False):
+        model = runs.model(lr=lr, seed=seed).train()
+        with torch.no_grad():
+            batch_losses.append(nn.functional.cross_entropy(model(loaded.x_train), loaded.y_train).item())
+    table["batch_loss"] = batch_losses
+    table.loc[table["diverged"], ["train_loss", "batch_loss", "dead", "on"]] = np.nan
+    columns = [
+        "train_loss",
+        "batch_loss",
+        "train_accuracy",
+        "validation_accuracy",
+        "test_accuracy",
+        "diverged",
+    ]
+    return table[[*keys, *columns, "dead", "on"]].to_dict("records")
+
+
+def _torch_but_for_the_output(model: nn.Module, *, activation: str, seed: int) -> None:
+    initialization.initialize(model, "torch", activation=activation, seed=seed)
+    with torch.no_grad():
+        model.get_submodule("output").weight.mul_(6**0.5)
+
+
+def _norms_and_skips_grid() -> list[dict[str, Any]]:
+    def points(
+        arms: Sequence[str],
+        init: str,
+        depth: int,
+        optimizer: str = "momentum",
+        epochs: int = 20,
+        rates: str = "wide",
+    ) -> list[dict[str, Any]]:
+        settings = {"init": init, "depth": depth, "optimizer": optimizer, "epochs": epochs, "rates": rates}
+        return [{"arm": arm, **settings} for arm in arms]
+
+    arms = ["none", "batch", "layer", "plain", "scaled", "zero", "batch, plain", "layer, plain"]
+    arms += ["clipping", "warm-up"]
+    settings = [("he", 5), ("he", 10), ("he", 20), ("torch", 20), ("large", 20)]
+    grid = [point for init, depth in settings for point in points(arms, init, depth)]
+    for depth in (5, 20):
+        grid += points(["none", "batch"], "he", depth, "normalised")
+    for init in ("torch", "large"):  # would they have needed a remedy at five layers?
+        grid += points(["none", "batch", "layer"], init, 5)
+    for depth in (5, 20):  # is it the grid, or the time?
+        grid += points(["batch"], "he", depth, "normalised", 20, "fine")
+        for epochs in (20, 100, 300):
+            grid += points(["batch"], "he", depth, "momentum", epochs, "fine")
+        grid += points(["batch"], "he", depth, "normalised", 100, "fine")
+    for init in ("torch", "torch, output", "he"):  # what is wrong with the default, once it is normalised?
+        grid += points(["layer"], init, 20, "momentum", 20, "fine")
+    return grid
+
+
 def _accuracy_against_zeros_grid() -> list[dict[str, Any]]:
     strengths = {
         "penalty": [
@@ -556,6 +720,522 @@ def _kinks_grid() -> list[dict[str, Any]]:
     ]
 
 
+def recycling(
+    optimizer: str,
+    dataset: str,
+    width: int = 32,
+    depth: int = 3,
+    epochs: int = 20,
+    batch_size: int = 100,
+    seeds: int = 20,
+) -> list[dict[str, Any]]:
+    """Train ReLU networks up to rates that kill their units, and give units a new start in mid-training.
+
+    A unit that is recycled gets fresh incoming weights, a bias of zero, and no memory in the optimizer. There are four
+    arms: "none" recycles nothing; "dead" recycles every unit that is dead on the training split, and makes its outgoing
+    weights zero; "dead, outgoing kept" does not make them zero; "living" recycles, in each layer, as many units as the
+    run of "dead" with the same rate and seed did at that time, but living ones, picked at random. Units get a new start
+    in the first three quarters of the training, so that the last quarter is as any other.
+
+    Parameters
+    ----------
+    optimizer : {"sgd", "momentum", "adam"}
+        Plain SGD, SGD with momentum 0.9, or Adam.
+    dataset : str
+        As in `helpers.data.load`.
+    width, depth : int, optional
+        Units in a hidden layer, and number of these layers.
+    epochs, batch_size : int, optional
+        How long to train, and on how many samples a step.
+    seeds : int, optional
+        Number of networks at each rate: seeds 0, 1, ...
+
+    Returns
+    -------
+    list of dict
+        A row a network: `arm`, `lr`, `seed`; after the last epoch `train_loss`, `train_accuracy`,
+        `validation_accuracy`, `test_accuracy`, and the dead fraction of each layer, `dead_1`, `dead_2`, ..., NaN where
+        the run has `diverged`; `recycled`, how many new starts there were. The rates are a factor of two apart.
+
+    Raises
+    ------
+    KeyError
+        If the optimizer is another.
+    ValueError
+        If the data set is unknown.
+
+    Notes
+    -----
+    Chapter 4 shows what came of it. Source of the recycling: Sokar et al. 2023, arXiv:2302.12902.
+    """
+    settings = {
+        "sgd": {"lr": [0.05 * 2.0**power for power in range(6)]},
+        "momentum": {"lr": [0.0125 * 2.0**power for power in range(6)], "momentum": 0.9},
+        "adam": {"lr": [0.0025 * 2.0**power for power in range(6)], "optimizer": "adam"},
+    }
+    loaded = data.load(dataset)
+    build = functools.partial(networks.mlp, loaded.n_features, loaded.n_classes, hidden=[width] * depth)
+    steps = len(loaded.x_train) // batch_size
+    counts: dict[tuple[float, int, int, int], int] = {}
+
+    def recycle(network: training.RunningNetwork, *, living: bool, outgoing: str) -> None:
+        h = loaded.x_train
+        chosen = []
+        with torch.no_grad():
+            for layer in range(1, depth + 1):
+                h = network.model.get_submodule(f"linear_{layer}")(h).relu()
+                chosen.append((h == 0).all(dim=0))
+        if not h.isfinite().all():
+            return
+        for layer, dead in enumerate(chosen, start=1):
+            key = (network.lr, network.seed, network.step, layer)
+            units = dead.nonzero().flatten()
+            if living:
+                alive = (~dead).nonzero().flatten()
+                stream = np.random.SeedSequence([network.seed, network.step, layer])
+                generator = torch.Generator().manual_seed(int(stream.generate_state(1)[0]))
+                units = alive[torch.randperm(len(alive), generator=generator)[: counts.get(key, 0)]]
+            elif outgoing == "zero":
+                counts[key] = len(units)
+            starts[network.lr, network.seed] = starts.get((network.lr, network.seed), 0) + len(units)
+            networks.recycle_units(
+                network.model,
+                layer,
+                units,
+                seed=network.seed + 1000 * (network.step * (depth + 1) + layer),
+                outgoing=outgoing,
+                optimizer_state=network.optimizer_state,
+            )
+
+    arms = {
+        "none": None,
+        "dead": functools.partial(recycle, living=False, outgoing="zero"),
+        "dead, outgoing kept": functools.partial(recycle, living=False, outgoing="keep"),
+        "living": functools.partial(recycle, living=True, outgoing="zero"),
+    }
+    rows = []
+    for arm, intervention in arms.items():
+        starts: dict[tuple[float, int], int] = {}
+        times = [] if intervention is None else range(steps, steps * (epochs * 3 // 4) + 1, steps)
+        runs = training.train(
+            build,
+            loaded,
+            seeds=seeds,
+            epochs=epochs,
+            batch_size=batch_size,
+            evaluate_every=epochs,
+            interventions=dict.fromkeys(times, intervention),
+            progress=False,
+            **settings[optimizer],
+        )
+        final = runs.history[runs.history["epoch"] == epochs]
+        last = runs.layers[runs.layers["step"] == epochs * steps]
+        dead = last.pivot(index=["lr", "seed"], columns="layer", values="dead_fraction").add_prefix("dead_")
+        merged = final.merge(runs.test().drop(columns="diverged"), on=["arm", "lr", "seed"])
+        merged = merged.join(dead, on=["lr", "seed"]).assign(arm=arm)
+        merged["recycled"] = [starts.get(key, 0) for key in zip(merged["lr"], merged["seed"], strict=True)]
+        columns = [
+            "arm",
+            "lr",
+            "seed",
+            "train_loss",
+            "train_accuracy",
+            "validation_accuracy",
+            "test_accuracy",
+        ]
+        rows += merged[[*columns, *dead.columns, "recycled", "diverged"]].to_dict("records")
+    return rows
+
+
+def remedies(
+    arm: str,
+    depth: int,
+    optimizer: str,
+    dataset: str = "mnist1d",
+    width: int = 32,
+    epochs: int = 20,
+    batch_size: int = 100,
+    seeds: int = 20,
+) -> list[dict[str, Any]]:
+    """Train ReLU and what was proposed in its place at every learning rate of a grid, and count units and gradients.
+
+    All biases start at zero. The weights of a seed are the same random numbers in all arms, times a gain: SELU's by
+    LeCun's scheme; else He's for the slope a of the negative side, sqrt(2 / (1 + a²)), which is sqrt(2) for ELU and the
+    smooth ones too.
+
+    Parameters
+    ----------
+    arm : str
+        "ReLU"; "leaky 0.01", "leaky 0.1", "leaky 0.2"; "leaky 11/48", RReLU's mean slope; "PReLU" (one slope a layer,
+        from 0.25); "RReLU" (slopes from U(1/8, 1/3)); "ELU", "SELU", "GELU", "SiLU"; and, at ReLU's gain,
+        "leaky 0.2, ReLU's gain", "ReLU, leaky gradient" and "leaky, ReLU's gradient"; the last two have the slopes
+        0 and 0.2, each in one direction.
+    depth, width : int
+        Number of hidden layers, and of units in each.
+    optimizer : {"sgd", "adam"}
+        SGD with momentum 0.9, or Adam.
+    dataset : str, optional
+        As in `helpers.data.load`.
+    epochs, batch_size : int, optional
+        How long to train, and on how many samples a step.
+    seeds : int, optional
+        Number of networks at each rate: seeds 0, 1, ...
+
+    Returns
+    -------
+    list of dict
+        A row a network: `lr`, `seed`; after the last epoch `train_loss`, `train_accuracy`, `validation_accuracy` and
+        `test_accuracy`; `all_negative` and `all_positive`, the shares of units whose pre-activation is at or below
+        zero for every training sample, and above it for every one; `worst_layer`, the largest share of all-negative
+        units in a layer; `first_gradient` and `last_gradient`, the root mean square of the loss's derivative with
+        respect to the pre-activations of the first and of the last hidden layer, and `born_gradient`, that of the first
+        before training; all NaN where the run has `diverged`; `slopes`, PReLU's by layer from the first, set apart by
+        spaces, empty for others. The rates are two times apart.
+
+    Raises
+    ------
+    KeyError
+        If the arm or the optimizer is another.
+    ValueError
+        If there is no such data set.
+
+    Notes
+    -----
+    Chapter 5 shows what came of it.
+    """
+    arms = {
+        "ReLU": ("relu", {}),
+        "leaky 0.01": ("leaky_relu", {"negative_slope": 0.01}),
+        "leaky 0.1": ("leaky_relu", {"negative_slope": 0.1}),
+        "leaky 0.2": ("leaky_relu", {"negative_slope": 0.2}),
+        "leaky 11/48": ("leaky_relu", {"negative_slope": 11 / 48}),
+        "PReLU": ("prelu", {}),
+        "RReLU": ("rrelu", {}),
+        "ELU": ("elu", {}),
+        "SELU": ("selu", {}),
+        "GELU": ("gelu", {}),
+        "SiLU": ("silu", {}),
+    }
+    at_relus_gain = {
+        "leaky 0.2, ReLU's gain": (0.2, 0.2),
+        "ReLU, leaky gradient": (0.0, 0.2),
+        "leaky, ReLU's gradient": (0.2, 0.0),
+    }
+    settings = {
+        "sgd": {"lr": [0.005 * 2.0**power for power in range(7)], "momentum": 0.9},
+        "adam": {"lr": [0.0005 * 2.0**power for power in range(7)], "optimizer": "adam"},
+    }
+    if arm in at_relus_gain:
+        activation = functools.partial(activations.CrossedReLU, *at_relus_gain[arm])
+    else:
+        name, parameters = arms[arm]
+        activation = functools.partial(activations.make, name, **parameters)
+    loaded = data.load(dataset)
+    build = functools.partial(
+        networks.mlp,
+        loaded.n_features,
+        loaded.n_classes,
+        hidden=[width] * depth,
+        activation=activation,
+        init="lecun" if arm == "SELU" else "he",
+    )
+    runs = training.train(
+        build,
+        loaded,
+        seeds=seeds,
+        epochs=epochs,
+        batch_size=batch_size,
+        evaluate_every=epochs,
+        progress=False,
+        **settings[optimizer],
+    )
+    keys = ["lr", "seed"]
+    before, after = (
+        runs.layers[(runs.layers["step"] == 0) == born].set_index([*keys, "layer"]) for born in (True, False)
+    )
+    by_network = after.groupby(level=keys)
+    final = runs.history[runs.history["epoch"] == epochs].set_index(keys)
+    final = final.join(runs.test().set_index(keys)["test_accuracy"])
+    final = final.assign(
+        all_negative=by_network["all_negative_fraction"].mean(),
+        worst_layer=by_network["all_negative_fraction"].max(),
+        all_positive=by_network["all_positive_fraction"].mean(),
+        first_gradient=after["gradient_rms"].xs(1, level="layer"),
+        last_gradient=after["gradient_rms"].xs(depth, level="layer"),
+        born_gradient=before["gradient_rms"].xs(1, level="layer"),
+        slopes="",
+    )
+    if arm == "PReLU":
+        final["slopes"] = [
+            " ".join(
+                f"{module.weight.item():.4f}"
+                for module in runs.model(lr=lr, seed=seed).modules()
+                if isinstance(module, nn.PReLU)
+            )
+            for lr, seed in final.index
+        ]
+    columns = ["train_loss", "train_accuracy", "validation_accuracy", "test_accuracy", "diverged"]
+    columns += ["all_negative", "worst_layer", "all_positive"]
+    columns += ["first_gradient", "last_gradient", "born_gradient", "slopes"]
+    return final[columns].reset_index().to_dict("records")
+
+
+def _remedies_grid() -> list[dict[str, Any]]:
+    arms = ["ReLU", "leaky 0.01", "leaky 0.1", "leaky 0.2", "leaky 11/48", "PReLU", "RReLU"]
+    arms += ["ELU", "SELU", "GELU", "SiLU"]
+    arms += ["leaky 0.2, ReLU's gain", "ReLU, leaky gradient", "leaky, ReLU's gradient"]
+    settings = [
+        {"dataset": "mnist1d", "batch_size": 100, "seeds": 20},
+        {"dataset": "digits", "batch_size": 50, "seeds": 10},
+    ]
+    return [
+        {"arm": arm, "depth": depth, "optimizer": optimizer, **setting}
+        for setting in settings
+        for arm in arms
+        for depth in (3, 10)
+        for optimizer in ("sgd", "adam")
+    ]
+
+
+def phase_diagram(
+    activation: str,
+    optimizer: str,
+    depth: int,
+    sigma_w: float,
+    sigma_b: float = 0.0,
+    width: int = 64,
+    seeds: int = 2,
+    epochs: int = 10,
+    rates: Sequence[float] | None = None,
+    device: str = "cpu",
+) -> list[dict[str, Any]]:
+    """Train networks that start at one point of the mean-field phase diagram, at several learning rates.
+
+    The weights are drawn from N(0, sigma_w²/n) and the biases from N(0, sigma_b²), n the fan-in, in every layer.
+    Data are the digits, batches of 100, 11 steps an epoch.
+
+    Parameters
+    ----------
+    activation : str
+        As in `helpers.activations.make`.
+    optimizer : {"sgd", "adam"}
+        Plain SGD, or Adam.
+    depth, width : int
+        Number of hidden layers, and units in each.
+    sigma_w, sigma_b : float
+        Scales of the weights and of the biases.
+    seeds : int, optional
+        Number of networks at each rate: seeds 0, 1, ...
+    epochs : int, optional
+        How long to train.
+    rates : sequence of float, optional
+        The learning rates. By default ten from 1e-6 to 1 with SGD, as a rectifier's gradient on the chaotic side is
+        many decades larger than on the ordered one, and six from 1e-4 to 0.03 with Adam.
+    device : str, optional
+        Where to compute: ``"cuda"`` for a graphics card. All networks of the point train there at once.
+
+    Returns
+    -------
+    list of dict
+        A row a network: `lr`, `seed`, and after the last epoch `train_loss`, `train_accuracy` and `diverged`.
+
+    Raises
+    ------
+    KeyError
+        If the optimizer is unknown.
+    ValueError
+        If another name is unknown, or a number out of range.
+
+    Notes
+    -----
+    The measurement under the diagrams of Schoenholz, Gilmer, Ganguli & Sohl-Dickstein 2017, arXiv:1611.01232, on
+    smaller data, with a tuned rate. Shown in chapter 6.
+    """
+    usual = {
+        "sgd": [1e-6, 1e-5, 1e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0],
+        "adam": [1e-4, 3e-4, 0.001, 0.003, 0.01, 0.03],
+    }[optimizer]
+    digits = data.load("digits")
+    build = functools.partial(
+        networks.mlp,
+        digits.n_features,
+        digits.n_classes,
+        hidden=[width] * depth,
+        activation=activation,
+        init=functools.partial(
+            initialization.initialize, scheme="lecun", gain=sigma_w, bias_std=sigma_b or None
+        ),
+    )
+    runs = training.train(
+        build,
+        digits,
+        seeds=seeds,
+        lr=usual if rates is None else rates,
+        optimizer=optimizer,
+        epochs=epochs,
+        evaluate_every=epochs,
+        measure_every=0,
+        device=device,
+        progress=False,
+    )
+    columns = ["lr", "seed", "train_loss", "train_accuracy", "diverged"]
+    return runs.history.loc[runs.history["epoch"] == epochs, columns].to_dict("records")
+
+
+def _phase_grid() -> list[dict[str, Any]]:
+    scales = [
+        2 ** (power / 8) for power in range(-6, 13)
+    ]  # 1 and √2, the two critical points, are among them
+    by_depth = [
+        {"activation": activation, "optimizer": optimizer, "depth": depth, "sigma_w": sigma_w, "sigma_b": 0.0}
+        for activation in ("tanh", "relu")
+        for optimizer in ("sgd", "adam")
+        for depth in (2, 4, 6, 8, 12, 16, 24, 32, 48)
+        for sigma_w in scales
+    ]
+    by_bias = [
+        {"activation": activation, "optimizer": "sgd", "depth": 24, "sigma_w": sigma_w, "sigma_b": sigma_b}
+        for activation in ("tanh", "relu")
+        for sigma_b in (0.05, 0.1, 0.2, 0.4, 0.8)
+        for sigma_w in scales[::2]
+    ]
+    return by_depth + by_bias
+
+
+def schemes(
+    scheme: str,
+    depth: int,
+    optimizer: str,
+    activation: str = "relu",
+    width: int = 32,
+    dataset: str = "digits",
+    epochs: int = 20,
+    batch_size: int = 100,
+    seeds: int = 10,
+) -> list[dict[str, Any]]:
+    """Train multilayer perceptrons from one initialisation at every learning rate of a grid, and count dead units.
+
+    Parameters
+    ----------
+    scheme : str
+        A scheme of `helpers.initialization.initialize` that needs no `std`, its gain chosen by the activation; "lsuv"
+        measures on the first 300 training samples. Further "he, gain sqrt(2)", ReLU's gain whatever the activation is;
+        "looks-linear" (`helpers.initialization.looks_linear`); "torch, no biases", with PyTorch's weights and biases of
+        zero; and "he, torch's biases", with He's weights and PyTorch's biases.
+    depth, width : int
+        Number of hidden layers, and of units in each.
+    optimizer : {"sgd", "adam"}
+        SGD with momentum 0.9, or Adam.
+    activation : str, optional
+        As in `helpers.activations.make`.
+    dataset : str, optional
+        As in `helpers.data.load`.
+    epochs, batch_size : int, optional
+        How long to train, and on how many samples a step.
+    seeds : int, optional
+        Number of networks at each rate: seeds 0, 1, ...
+
+    Returns
+    -------
+    list of dict
+        A row a network: `lr`, `seed`; after the last epoch `train_loss`, `train_accuracy`, `validation_accuracy` and
+        `test_accuracy`; `dead`, the share of units whose pre-activation is at or below zero for every training sample,
+        and `worst`, that in the layer that has most of them; `on`, the share of units above zero for every one;
+        `born_dead`, `born_worst` and `born_on`, the same before training; NaN where the run has `diverged`. The rates
+        are two, or two and a half times apart.
+
+    Raises
+    ------
+    KeyError
+        If the optimizer is another.
+    ValueError
+        If another name is unknown.
+
+    Notes
+    -----
+    Chapter 6 shows what came of it.
+    """
+    settings = {
+        "sgd": {"lr": [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5], "momentum": 0.9},
+        "adam": {"lr": [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05], "optimizer": "adam"},
+    }
+    loaded = data.load(dataset)
+
+    def init(model: nn.Module, *, activation: Any, seed: int) -> None:
+        options: dict[str, Any] = {"activation": activation, "seed": seed}
+        if scheme == "looks-linear":
+            initialization.looks_linear(model, **options)
+        elif scheme == "lsuv":
+            initialization.initialize(model, "lsuv", x=loaded.x_train[:300], **options)
+        elif scheme == "he, gain sqrt(2)":
+            initialization.initialize(model, "he", gain=2**0.5, **options)
+        elif scheme in ("torch, no biases", "he, torch's biases"):
+            initialization.initialize(model, "torch", **options)
+            biases = [layer.bias.detach().clone() for _, layer in initialization.linear_layers(model)]
+            if scheme == "he, torch's biases":
+                initialization.initialize(model, "he", **options)
+            with torch.no_grad():
+                for (_, layer), bias in zip(initialization.linear_layers(model), biases, strict=True):
+                    layer.bias.copy_(bias if scheme == "he, torch's biases" else 0 * bias)
+        else:
+            initialization.initialize(model, scheme, **options)
+
+    runs = training.train(
+        functools.partial(
+            networks.mlp,
+            loaded.n_features,
+            loaded.n_classes,
+            hidden=[width] * depth,
+            activation=activation,
+            init=init,
+        ),
+        loaded,
+        seeds=seeds,
+        epochs=epochs,
+        batch_size=batch_size,
+        evaluate_every=epochs,
+        progress=False,
+        **settings[optimizer],
+    )
+    keys = ["lr", "seed"]
+    before, after = (runs.layers[(runs.layers["step"] == 0) == born].groupby(keys) for born in (True, False))
+    final = runs.history[runs.history["epoch"] == epochs].set_index(keys)
+    final = final.join(runs.test().set_index(keys)["test_accuracy"]).assign(
+        dead=after["all_negative_fraction"].mean(),
+        worst=after["all_negative_fraction"].max(),
+        on=after["all_positive_fraction"].mean(),
+        born_dead=before["all_negative_fraction"].mean(),
+        born_worst=before["all_negative_fraction"].max(),
+        born_on=before["all_positive_fraction"].mean(),
+    )
+    columns = ["train_loss", "train_accuracy", "validation_accuracy", "test_accuracy", "diverged"]
+    columns += ["dead", "worst", "on", "born_dead", "born_worst", "born_on"]
+    return final[columns].reset_index().to_dict("records")
+
+
+def _schemes_grid() -> list[dict[str, Any]]:
+    relu = ("torch", "lecun", "xavier", "he", "orthogonal", "lsuv", "rai", "looks-linear")
+    parts = [
+        ("relu", "digits", 20, relu, (5, 10, 20, 40)),
+        ("relu", "digits", 20, ("torch, no biases", "he, torch's biases"), (10, 20)),
+        ("relu", "mnist1d", 10, ("he", "looks-linear"), (10, 40)),
+    ]
+    return [
+        {
+            "scheme": scheme,
+            "depth": depth,
+            "optimizer": optimizer,
+            "activation": activation,
+            "dataset": dataset,
+            "epochs": epochs,
+        }
+        for activation, dataset, epochs, names, depths in parts
+        for scheme in names
+        for depth in depths
+        for optimizer in ("sgd", "adam")
+    ]
+
+
 #: The studies by name.
 #:
 #: :meta hide-value:
@@ -592,6 +1272,17 @@ STUDIES: dict[str, Study] = {
         miniature=[{"width": 64, "zeros": zeros, "batch": 1, "repeats": 3} for zeros in (0.5, 0.95)],
         minutes=1,
         n_jobs=1,
+    ),
+    "norms-and-skips": Study(
+        question="Which of normalisation, skip connections, clipping and warm-up makes a deep network train?",
+        function=norms_and_skips,
+        grid=_norms_and_skips_grid(),
+        miniature=[
+            {"arm": arm, "init": "he", "depth": 3, "optimizer": "momentum", "rates": "wide"}
+            | {"epochs": 1, "seeds": 2}
+            for arm in ("batch, plain", "clipping")
+        ],
+        minutes=27,
     ),
     "depth-and-trainability": Study(
         question="Down to which depth do sigmoid, tanh and ReLU train, under which optimizer?",
@@ -630,6 +1321,24 @@ STUDIES: dict[str, Study] = {
         ],
         minutes=20,
     ),
+    "remedies": Study(
+        question="What do the leaky, randomised and smooth rectifiers do to dying units, and what to learning?",
+        function=remedies,
+        grid=_remedies_grid(),
+        miniature=[
+            {
+                "arm": arm,
+                "depth": 3,
+                "optimizer": "sgd",
+                "dataset": "mnist1d",
+                "batch_size": 100,
+                "epochs": 1,
+                "seeds": 2,
+            }
+            for arm in ("PReLU", "ReLU, leaky gradient")
+        ],
+        minutes=30,
+    ),
     "what-trains": Study(
         question="Which activations train from which initialisation, at which depth, under which optimizer?",
         function=trainability,
@@ -639,6 +1348,76 @@ STUDIES: dict[str, Study] = {
             for init in ("torch", "he")
         ],
         minutes=50,
+    ),
+    "swish-at-depth": Study(
+        question="Does a very deep network need Swish (SiLU) where the units of ReLU are dead?",
+        function=trainability,
+        grid=[
+            {"activation": "silu", "init": init, "depth": depth, "optimizer": optimizer}
+            for init in ("torch", "he")
+            for depth in (10, 20)
+            for optimizer in ("sgd", "adam")
+        ],
+        miniature=[
+            {
+                "activation": "silu",
+                "init": "he",
+                "depth": 2,
+                "optimizer": "adam",
+                "dataset": "digits",
+                "epochs": 1,
+                "seeds": 2,
+            }
+        ],
+        minutes=8,
+    ),
+    "phase-diagram": Study(
+        question="From which scales of weights and biases, and down to which depth, do tanh and ReLU networks train?",
+        function=phase_diagram,
+        grid=_phase_grid(),
+        miniature=[
+            {
+                "activation": "tanh",
+                "optimizer": "sgd",
+                "depth": 3,
+                "sigma_w": sigma_w,
+                "sigma_b": 0.0,
+                "width": 16,
+                "epochs": 2,
+                "rates": [0.1],
+            }
+            for sigma_w in (0.5, 1.0)
+        ],
+        minutes=45,
+    ),
+    "schemes": Study(
+        question="Which initialisation trains best at which depth, under which optimizer, and how many units die?",
+        function=schemes,
+        grid=_schemes_grid(),
+        miniature=[
+            {
+                "scheme": scheme,
+                "depth": 2,
+                "optimizer": "sgd",
+                "activation": "relu",
+                "dataset": "digits",
+                "epochs": 1,
+                "seeds": 2,
+            }
+            for scheme in ("lsuv", "looks-linear")
+        ],
+        minutes=10,
+    ),
+    "recycling": Study(
+        question="Does a network that loses units to its learning rate do better if they are given a new start?",
+        function=recycling,
+        grid=[
+            {"optimizer": optimizer, "dataset": dataset, "seeds": seeds}
+            for dataset, seeds in (("digits", 60), ("mnist1d", 20))
+            for optimizer in ("sgd", "momentum", "adam")
+        ],
+        miniature=[{"optimizer": "adam", "dataset": "digits", "epochs": 3, "seeds": 2}],
+        minutes=12,
     ),
 }
 

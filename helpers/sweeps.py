@@ -17,6 +17,7 @@ import pickle
 import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,8 @@ def sweep(
         A folder in which each finished point is kept, from the moment at which it is finished. A sweep that was
         killed computes only what it has not finished. A kept point counts only for the same function (the source of its
         module), the same `helpers` (all its sources), the same arguments, and the same versions of torch and NumPy.
-        On a cluster the folder must be one that all workers see.
+        On a cluster the folder must be one that all workers see; what a worker has finished is not computed again
+        there either, when the cluster has lost that worker and gives its points to another.
     progress : bool, optional
         Whether to show a progress bar.
 
@@ -117,10 +119,14 @@ def sweep(
         an argument.
     SweepError
         After all points are computed, if the function has raised at some.
+    distributed.KilledWorker
+        On a cluster, if one point has ended several workers in a row, by its need of memory, say. What is finished
+        stays in the cache.
 
     Notes
     -----
-    The chapters that need it are 2 and 6.
+    The chapters that need it are 2 and 6; chapter 6 runs it on a cluster. Give a worker one thread: seeds and threads
+    of torch belong to a process.
 
     Examples
     --------
@@ -139,7 +145,9 @@ def sweep(
         for i, (point, path) in enumerate(zip(points, paths, strict=True))
         if i not in outcomes
     ]
-    with tqdm(total=len(points), initial=len(outcomes), disable=not progress, unit="point") as bar:
+    _report_lost_workers()
+    silence = {} if progress else {"disable": True}  # so that TQDM_DISABLE is heard
+    with tqdm(total=len(points), initial=len(outcomes), unit="point", **silence) as bar:
         for i, outcome in joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs):
             outcomes[i] = outcome
             bar.update()
@@ -225,10 +233,37 @@ def _kept(path: Path | None) -> pd.DataFrame | None:
     return frame if isinstance(frame, pd.DataFrame) else None
 
 
+def _report_lost_workers() -> None:
+    """Make joblib raise what Dask says of a task that it has given up; by itself it would wait for it forever."""
+    backend, _ = joblib.parallel.get_active_backend()
+    if type(backend).__name__ != "DaskDistributedBackend" or "submit" in vars(backend):
+        return
+    submit, retrieve = backend.submit, backend.retrieve_result_callback
+
+    def watched(function: Callable[..., Any], callback: Callable[[Any], None]) -> Future:
+        def report(future: Future) -> None:
+            if not future.cancelled() and future.exception() is not None:
+                callback(future.exception())
+
+        future = submit(function, callback)
+        future.add_done_callback(report)
+        return future
+
+    def result(out: Any) -> Any:
+        if isinstance(out, BaseException):
+            raise out
+        return retrieve(out)
+
+    backend.submit, backend.retrieve_result_callback = watched, result
+
+
 def _compute(
     index: int, function: Callable[..., Any], point: dict[str, Any], path: Path | None
 ) -> tuple[int, Any]:
     """Compute one point, in the process that was chosen for it, and put it on disk before anything else."""
+    # A cluster that has lost a worker hands its tasks to another one, also those that were finished.
+    if (kept := _kept(path)) is not None:
+        return index, kept
     try:
         frame = _frame(point, function(**point))
     except Exception as error:

@@ -23,10 +23,10 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional
 from tqdm import tqdm
 
-from helpers import activations, initialization, networks
+from helpers import activations, initialization, measures, networks
 from helpers.data import Dataset
 
-__all__ = ["OPTIMIZERS", "Runs", "data_order", "train", "tuned"]
+__all__ = ["OPTIMIZERS", "RunningNetwork", "Runs", "data_order", "train", "tuned"]
 
 #: The optimizers that `train` knows.
 OPTIMIZERS: tuple[str, ...] = ("sgd", "adam", "adamw", "rmsprop")
@@ -38,12 +38,15 @@ _LAYER_METRICS = (
     "zero_fraction",
     "negative_fraction",
     "dead_fraction",
+    "all_negative_fraction",
+    "all_positive_fraction",
     "activation_rms",
     "gradient_rms",
     "weight_gradient_norm",
 )
 
 _LAYER_COLUMNS = ("arm", "lr", "seed", "epoch", "step", "layer", *_LAYER_METRICS)
+_UNIT_COLUMNS = ("arm", "lr", "seed", "epoch", "step", "layer", "unit", "positive_fraction")
 
 Build = Callable[..., nn.Module]
 
@@ -271,6 +274,47 @@ class _Stack:
             buffer.copy_(self.buffers[name][k])
         return model.eval()
 
+    @torch.no_grad()
+    def intervene(
+        self, intervention: Intervention, optimizer: _Optimizer, index: pd.DataFrame, step: int
+    ) -> None:
+        """Hand every network with its optimizer's state to a function, and keep what that changes in them."""
+        slots = {
+            slot: dict(zip((n for n, p in self.parameters.items() if p.requires_grad), values, strict=True))
+            for slot, values in optimizer.slots().items()
+        }
+
+        def own(name: str, values: Tensor, k: int) -> Tensor:
+            return values[k].mT if name in self._transposed else values[k]
+
+        for k, (arm, lr, seed) in enumerate(index[["arm", "lr", "seed"]].itertuples(index=False)):
+            model = self.model(*divmod(k, len(self.models)))
+            state = {
+                slot: {name: own(name, value, k).clone() for name, value in values.items()}
+                for slot, values in slots.items()
+            }
+            intervention(RunningNetwork(arm, float(lr), int(seed), step, model, state))
+            parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
+            pairs = [
+                (f"parameter {name!r}", own(name, values, k), parameters.get(name))
+                for name, values in self.parameters.items()
+            ]
+            pairs += [
+                (f"buffer {name!r}", values[k], buffers.get(name)) for name, values in self.buffers.items()
+            ]
+            pairs += [
+                (f"{slot} of {name!r}", own(name, value, k), state.get(slot, {}).get(name))
+                for slot, values in slots.items()
+                for name, value in values.items()
+            ]
+            for what, old, new in pairs:
+                if new is None or new.shape != old.shape:
+                    raise ValueError(
+                        f"an intervention may change numbers, but not the architecture: {what} was of shape "
+                        f"{tuple(old.shape)} and is {'gone' if new is None else tuple(new.shape)}"
+                    )
+                old.copy_(new)
+
     def chunks(self, n_samples: int) -> Iterator[slice]:
         """Cut n samples into pieces that keep what one pass over all networks holds within `_CHUNK`."""
         widest = 1 + sum(math.prod(layer.shape) for layer in self.layers)
@@ -292,8 +336,11 @@ class _Stack:
         accuracy = torch.where(loss.isfinite(), right.double() / len(x), torch.nan)
         return loss / len(x), accuracy
 
-    def measure(self, x: Tensor, y: Tensor) -> list[dict[str, Tensor]]:
-        """Give the metrics of `Runs.layers` on one split, in evaluation mode: for each layer, name -> (networks,)."""
+    def measure(self, x: Tensor, y: Tensor) -> tuple[list[dict[str, Tensor]], list[Tensor]]:
+        """Give the metrics of `Runs.layers` and `Runs.units` on one split, in evaluation mode.
+
+        For each layer name -> (networks,), and the share of samples at which a unit is positive, (networks, units).
+        """
         n_layers = len(self.layers)
         weights = sorted({layer.weight for layer in self.layers if layer.weight is not None})
         weights = [name for name in weights if self.parameters[name].requires_grad]
@@ -302,6 +349,7 @@ class _Stack:
             0.0
         ] * n_layers  # samples at which a unit is not zero: (networks, units)
         negative: list[Tensor | float] = [0.0] * n_layers
+        positive: list[Tensor | float] = [0.0] * n_layers  # samples at which a pre-activation is above 0
         activation_square: list[Tensor | float] = [0.0] * n_layers
         gradient_square: list[Tensor | float] = [0.0] * n_layers
         for piece in self.chunks(len(x)):
@@ -318,6 +366,7 @@ class _Stack:
                 for i, (z, h, g) in enumerate(zip(inputs, outputs, gradients[:n_layers], strict=True)):
                     active[i] += _ones(torch.ne, h).flatten(2).sum(dim=1)
                     negative[i] += _ones(torch.lt, z).flatten(1).sum(dim=1).double()
+                    positive[i] += _ones(torch.gt, z).flatten(2).sum(dim=1)
                     activation_square[i] += _square(h)
                     gradient_square[i] += _square(g)
                 for name, gradient in zip(weights, gradients[n_layers:], strict=True):
@@ -332,12 +381,14 @@ class _Stack:
                 "zero_fraction": (count - active[i].double().sum(dim=1)) / count,
                 "negative_fraction": negative[i] / count,
                 "dead_fraction": (active[i] == 0).double().mean(dim=1),
+                "all_negative_fraction": (positive[i] == 0).double().mean(dim=1),
+                "all_positive_fraction": (positive[i] == len(x)).double().mean(dim=1),
                 "activation_rms": (activation_square[i] / count).sqrt(),
                 "gradient_rms": (gradient_square[i] / count).sqrt(),
                 "weight_gradient_norm": norm,
             }
             results.append({name: value.cpu() for name, value in result.items()})
-        return results
+        return results, [(count / len(x)).float().cpu() for count in positive]
 
 
 def _losses(logits: Tensor, y: Tensor) -> Tensor:
@@ -375,11 +426,14 @@ class _Optimizer:
         clip_norm: float | None,
         normalize_gradients: bool,
         warmup_steps: int,
+        decay_biases: bool,
     ) -> None:
         self.name = name
         self.parameters = parameters
         self.lr = [lr.view(-1, *[1] * (p.dim() - 1)) for p in self.parameters]
         self.momentum, self.weight_decay = momentum, weight_decay
+        # A stacked bias has two dimensions, and a stacked matrix three.
+        self.decays = [decay_biases or p.dim() > 2 for p in self.parameters]
         self.clip_norm, self.normalize_gradients = clip_norm, normalize_gradients
         self.warmup_steps = warmup_steps
         self.steps = 0
@@ -401,11 +455,18 @@ class _Optimizer:
         self.steps += 1
         warmup = min(1.0, self.steps / self.warmup_steps) if self.warmup_steps else 1.0
         for i, (p, lr, g) in enumerate(zip(self.parameters, self.lr, gradients, strict=True)):
-            if self.weight_decay and self.name == "adamw":
+            if self.weight_decay and self.decays[i] and self.name == "adamw":
                 p.mul_(1 - warmup * self.weight_decay * lr)
-            elif self.weight_decay:
+            elif self.weight_decay and self.decays[i]:
                 g = g.add(p, alpha=self.weight_decay)
             p.addcmul_(self._direction(i, g), lr, value=-warmup)
+
+    def slots(self) -> dict[str, list[Tensor]]:
+        """Give what the optimizer remembers, by the names that `torch.optim` has for it: one tensor a parameter."""
+        if self.name in ("adam", "adamw"):
+            return {"exp_avg": self.first, "exp_avg_sq": self.second}
+        momentum = {"momentum_buffer": self.first} if self.momentum else {}
+        return momentum | ({"square_avg": self.second} if self.name == "rmsprop" else {})
 
     def _direction(self, i: int, g: Tensor) -> Tensor:
         """Give what is multiplied by the learning rate and taken away from parameter i, whose gradient is g."""
@@ -436,6 +497,47 @@ def _unit(gradients: Tensor) -> Tensor:
 
 
 # ---------------------------------------------------------------------------------------------------------------
+# Interventions
+
+
+@dataclass(frozen=True)
+class RunningNetwork:
+    """One network in the middle of its training, as an intervention of `train` gets it.
+
+    What the intervention changes in the parameters and buffers of `model` and in the tensors of `optimizer_state`,
+    in place, is what the training goes on with.
+
+    Attributes
+    ----------
+    arm : str
+    lr : float
+    seed : int
+    step : int
+        How many steps are done.
+    model : torch.nn.Module
+        The network, in evaluation mode; a copy.
+    optimizer_state : dict of str to dict of str to torch.Tensor
+        What the optimizer remembers, by its name in `torch.optim` ("momentum_buffer" for SGD with momentum,
+        "exp_avg" and "exp_avg_sq" for Adam and AdamW, "square_avg" for RMSprop; nothing for plain SGD), then by the
+        parameter's name: a tensor of the parameter's shape.
+
+    Notes
+    -----
+    `networks.kill_units` and `networks.recycle_units` take the last two. Chapter 4 intervenes.
+    """
+
+    arm: str
+    lr: float
+    seed: int
+    step: int
+    model: nn.Module
+    optimizer_state: dict[str, dict[str, Tensor]]
+
+
+Intervention = Callable[[RunningNetwork], None]
+
+
+# ---------------------------------------------------------------------------------------------------------------
 # The result
 
 
@@ -458,11 +560,18 @@ class Runs:
         - zero_fraction: share of activations that are exactly zero, over samples and units,
         - negative_fraction: share of pre-activations below zero,
         - dead_fraction: share of units whose activation is zero for every sample,
+        - all_negative_fraction: share of units whose pre-activation is 0 or below for every sample; a ReLU unit of
+          this kind is dead, a leaky one linear (chapter 5),
+        - all_positive_fraction: share of units whose pre-activation is above 0 for every sample,
         - activation_rms: root mean square of the activations,
         - gradient_rms: root mean square, over samples and units, of the derivative of a sample's loss with
           respect to the pre-activations,
         - weight_gradient_norm: norm of the mean loss's gradient with respect to the weights that feed the layer;
           NaN where these are not trained, or there are none.
+    units : pandas.DataFrame
+        A row a (arm, lr, seed, step, layer, unit), with the epoch, if `train` was asked to track the units, else
+        empty: positive_fraction, the share of training samples at which the unit's pre-activation is above 0. A
+        ReLU unit is dead on the training split where it is 0, and always on where it is 1.
 
     Notes
     -----
@@ -471,6 +580,7 @@ class Runs:
 
     history: pd.DataFrame
     layers: pd.DataFrame
+    units: pd.DataFrame
     _dataset: Dataset = field(repr=False)
     _stacks: dict[str, _Stack] = field(repr=False)
     _rates: tuple[float, ...]
@@ -496,6 +606,47 @@ class Runs:
         """Give the rows of `history` at each arm's learning rate as `best_lr` chooses it."""
         chosen = self.best_lr().set_index("arm")["lr"]
         return self.history[self.history["lr"] == self.history["arm"].map(chosen)].reset_index(drop=True)
+
+    def fates(self) -> pd.DataFrame:
+        """Say what became of every tracked unit: `measures.unit_fates` of `units`, over the steps measured.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row a (arm, lr, seed, layer, unit): fate ("never dead", "born dead", "died" or "revived", as of the last
+            measurement), deaths and revivals (how often the unit was first alive and then dead, and the reverse).
+            Units of diverged runs are left out: they are neither dead nor alive.
+
+        Raises
+        ------
+        ValueError
+            If the units were not tracked.
+
+        Notes
+        -----
+        Chapter 4 counts with it.
+        """
+        if self.units.empty:
+            raise ValueError("the units were not tracked; call train(..., track_units=True)")
+        parts = []
+        for (arm, layer), frame in self.units.groupby(["arm", "layer"], sort=False):
+            names = ["lr", "seed", "unit"]
+            shares = frame.pivot(index="step", columns=names, values="positive_fraction").sort_index()
+            shares = shares.loc[:, shares.notna().all()]
+            if shares.empty:
+                continue
+            fates = measures.unit_fates(torch.from_numpy(shares.to_numpy() == 0))
+            parts.append(
+                shares.columns.to_frame(index=False).assign(
+                    arm=arm,
+                    layer=layer,
+                    fate=fates.words(),
+                    deaths=fates.deaths.numpy(),
+                    revivals=fates.revivals.numpy(),
+                )
+            )
+        columns = ["arm", "lr", "seed", "layer", "unit", "fate", "deaths", "revivals"]
+        return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
     def test(self) -> pd.DataFrame:
         """Measure every trained network on the test split.
@@ -625,12 +776,15 @@ def train(
     batch_size: int = 100,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
+    decay_biases: bool = True,
     activation_penalty: float = 0.0,
     clip_norm: float | None = None,
     normalize_gradients: bool = False,
     warmup_steps: int = 0,
     evaluate_every: int = 1,
     measure_every: int | None = None,
+    track_units: bool = False,
+    interventions: Mapping[int, Intervention] | None = None,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
     progress: bool = True,
@@ -660,6 +814,9 @@ def train(
         For "sgd" and "rmsprop", as in `torch.optim`.
     weight_decay : float
         Added to the gradient as weight_decay · weight; decoupled from it in "adamw".
+    decay_biases : bool
+        Whether the decay is for all parameters, as in `torch.optim`, or for those with two or more dimensions only:
+        weights, but not biases nor the parameters of a normalisation.
     activation_penalty : float
         Adds this times the sum of the absolute activations over layers and units, averaged over the batch, to
         the loss (chapter 3).
@@ -676,6 +833,11 @@ def train(
     measure_every : int, optional
         Fills `Runs.layers` before the first step, after each `measure_every` steps and after the last; None: before
         the first and after the last; 0: not at all, which leaves it empty.
+    track_units : bool
+        Fills `Runs.units` whenever `Runs.layers` is filled: a row for every unit, so mind how many there are.
+    interventions : mapping of int to callable, optional
+        ``interventions[t]`` is called with each network, a `RunningNetwork`, when t steps are done and what is to be
+        measured then has been measured; t from 0 to the number of steps less one.
     dtype, device
         Of the parameters and the data.
     progress : bool
@@ -689,9 +851,9 @@ def train(
     ------
     ValueError
         If a name is unknown, a number out of range, the seeds or rates are empty, repeated or negative, the
-        network does not fit the data, a build's architecture depends on its seed, a network draws from the
-        global random generator (dropout, `torch.nn.RReLU`), so that its runs would not be reproducible, or a batch
-        normalisation has no running statistics.
+        network does not fit the data, an intervention comes too late or changes a shape, a build's architecture
+        depends on its seed, a network draws from the global random generator (dropout, `torch.nn.RReLU`), so that its
+        runs would not be reproducible, or a batch normalisation has no running statistics.
     TypeError
         If a build is not callable or does not return a module, or an integer is something else.
 
@@ -719,6 +881,10 @@ def train(
         evaluate_every,
         measure_every,
     )
+    if track_units and measure_every == 0:
+        raise ValueError(
+            "track_units needs measurements, but measure_every is 0; leave it out, or give steps"
+        )
     if not isinstance(dataset, Dataset):
         raise TypeError(f"dataset must be a Dataset, as data.load gives, but is a {type(dataset).__name__}")
     n_samples = len(dataset.x_train)
@@ -735,7 +901,8 @@ def train(
         for arm, build in arms.items()
     }
     steps = n_samples // batch_size
-    histories, layers = [], []
+    interventions = _checked_interventions(interventions, epochs * steps)
+    histories, layers, units = [], [], []
     silence = {} if progress else {"disable": True}  # given only then: else tqdm reads TQDM_DISABLE
     with (
         _flushed_denormals(),
@@ -743,7 +910,7 @@ def train(
     ):
         for arm, stack in stacks.items():
             bar.set_description(arm, refresh=False)
-            recorder = _Recorder(_index_frame(arm, rates, seeds), stack, splits, steps)
+            recorder = _Recorder(_index_frame(arm, rates, seeds), stack, splits, steps, track_units)
             optimize = _Optimizer(
                 optimizer,
                 stack.trained,
@@ -753,6 +920,7 @@ def train(
                 clip_norm=clip_norm,
                 normalize_gradients=normalize_gradients,
                 warmup_steps=warmup_steps,
+                decay_biases=decay_biases,
             )
             recorder.record_epoch(0)
             if measure_every != 0:
@@ -760,6 +928,9 @@ def train(
             for epoch in range(1, epochs + 1):
                 orders = torch.stack([data_order(seed, epoch, n_samples) for seed in seeds]).to(device)
                 for batch in range(steps):
+                    step = (epoch - 1) * steps + batch
+                    if step in interventions:
+                        stack.intervene(interventions[step], optimize, recorder.index, step)
                     picked = orders[:, batch * batch_size : (batch + 1) * batch_size]
                     loss, gradients = _gradients(
                         stack,
@@ -770,7 +941,7 @@ def train(
                     recorder.diverged |= ~loss.isfinite()
                     optimize.step(gradients)
                     bar.update()
-                    step = (epoch - 1) * steps + batch + 1
+                    step += 1
                     if measure_every != 0 and (
                         step == epochs * steps or (measure_every and step % measure_every == 0)
                     ):
@@ -779,9 +950,11 @@ def train(
                     recorder.record_epoch(epoch)
             histories += recorder.history
             layers += recorder.layers
+            units += recorder.units
     return Runs(
         history=pd.concat(histories, ignore_index=True),
         layers=pd.concat(layers, ignore_index=True) if layers else pd.DataFrame(columns=list(_LAYER_COLUMNS)),
+        units=pd.concat(units, ignore_index=True) if units else pd.DataFrame(columns=list(_UNIT_COLUMNS)),
         _dataset=dataset,
         _stacks=stacks,
         _rates=rates,
@@ -818,12 +991,19 @@ class _Recorder:
     """Collects the frames of one arm as it trains."""
 
     def __init__(
-        self, index: pd.DataFrame, stack: _Stack, splits: Mapping[str, tuple[Tensor, Tensor]], steps: int
+        self,
+        index: pd.DataFrame,
+        stack: _Stack,
+        splits: Mapping[str, tuple[Tensor, Tensor]],
+        steps: int,
+        track_units: bool,
     ) -> None:
         self.index, self.stack, self.splits, self.steps = index, stack, splits, steps
+        self.track_units = track_units
         self.diverged = torch.zeros(stack.size, dtype=torch.bool, device=stack.device)
         self.history: list[pd.DataFrame] = []
         self.layers: list[pd.DataFrame] = []
+        self.units: list[pd.DataFrame] = []
 
     def record_epoch(self, epoch: int) -> None:
         """Add the rows of `Runs.history` for one epoch."""
@@ -837,9 +1017,10 @@ class _Recorder:
         self.history.append(frame)
 
     def record_layers(self, step: int) -> None:
-        """Add the rows of `Runs.layers` for one step."""
+        """Add the rows of `Runs.layers`, and of `Runs.units` if they are tracked, for one step."""
         x, y = self.splits["train"]
-        for number, metrics in enumerate(self.stack.measure(x, y), start=1):
+        layers, positive = self.stack.measure(x, y)
+        for number, metrics in enumerate(layers, start=1):
             frame = self.index.assign(
                 epoch=step / self.steps,
                 step=step,
@@ -848,6 +1029,19 @@ class _Recorder:
             )
             frame.loc[self.diverged.cpu().numpy(), list(_LAYER_METRICS)] = np.nan
             self.layers.append(frame)
+        for number, shares in enumerate(positive if self.track_units else (), start=1):
+            shares[self.diverged.cpu()] = math.nan
+            n_units = shares.shape[1]
+            frame = self.index.loc[self.index.index.repeat(n_units)].reset_index(drop=True)
+            self.units.append(
+                frame.assign(
+                    epoch=step / self.steps,
+                    step=step,
+                    layer=number,
+                    unit=np.tile(np.arange(n_units), self.stack.size),
+                    positive_fraction=shares.flatten().numpy(),
+                )
+            )
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -891,6 +1085,26 @@ def _checked_rates(lr: float | Sequence[float]) -> tuple[float, ...]:
     if len(set(values)) < len(values):
         raise ValueError(f"learning rates must differ from each other, but lr is {values}")
     return values
+
+
+def _checked_interventions(
+    interventions: Mapping[int, Intervention] | None, n_steps: int
+) -> dict[int, Intervention]:
+    checked = dict(interventions or {})
+    for step, intervention in checked.items():
+        if not isinstance(step, int | np.integer) or isinstance(step, bool):
+            raise TypeError(f"interventions must be keyed by numbers of steps, but one is {step!r}")
+        if not 0 <= step < n_steps:
+            raise ValueError(
+                f"an intervention must come between step 0 and step {n_steps - 1}, the last but one, "
+                f"but one is at {step}"
+            )
+        if not callable(intervention):
+            raise TypeError(
+                f"the intervention at step {step} must be a function that is called with a RunningNetwork, "
+                f"but is {intervention!r}"
+            )
+    return checked
 
 
 def _check_settings(

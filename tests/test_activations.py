@@ -6,13 +6,15 @@ import copy
 import doctest
 import math
 import pickle
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.nn import functional
 
-from helpers import activations
+from helpers import activations, data, networks, training
 
 Z = torch.cat([torch.linspace(-6, 6, 121), torch.tensor([-40.0, 40.0])]).double()
 
@@ -237,6 +239,7 @@ def test_rrelu_shows_its_interval():
 
 def test_what_make_makes_is_an_activation_and_a_linear_layer_is_not():
     assert all(activations.is_activation(activations.make(name)) for name in activations.NAMES)
+    assert activations.is_activation(activations.CrossedReLU(0.0, 0.1))
     assert not activations.is_activation(nn.Linear(2, 2))
     assert not activations.is_activation(nn.Sequential(nn.ReLU()))
 
@@ -293,3 +296,91 @@ def test_top_k_works_under_vmap():
 def test_top_k_says_what_it_accepts(k, error):
     with pytest.raises(error, match="k must be"):
         activations.TopK(k)
+
+
+CROSSINGS = [(0.0, 0.1), (0.2, 0.0), (0.1, 0.1), (-0.3, 0.5)]
+
+
+@pytest.mark.parametrize(("forward", "backward"), CROSSINGS)
+def test_crossed_relu_has_the_value_of_one_slope_and_the_gradient_of_the_other(forward, backward):
+    z = Z.clone().requires_grad_()
+    h = activations.CrossedReLU(forward, backward)(z)
+    assert torch.equal(h, functional.leaky_relu(Z, forward))
+    h.sum().backward()
+    assert torch.equal(z.grad, torch.where(Z > 0, torch.ones_like(Z), torch.full_like(Z, backward)))
+
+
+def test_relu_with_a_leaky_gradient_gives_exact_zeros():
+    h = activations.CrossedReLU(0.0, 0.1)(torch.randn(999, generator=torch.Generator().manual_seed(0)))
+    assert torch.equal(h == 0, h <= 0)
+    assert (h == 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+def test_crossed_relu_is_the_custom_autograd_function_of_a_network():
+    class ByHand(torch.autograd.Function):
+        @staticmethod
+        def forward(context, z):
+            context.save_for_backward(z)
+            return z.clamp(min=0)
+
+        @staticmethod
+        def backward(context, gradient):
+            (z,) = context.saved_tensors
+            return torch.where(z > 0, gradient, 0.1 * gradient)
+
+    x = torch.randn(50, 40, generator=torch.Generator().manual_seed(1))
+    gradients = []
+    for apply in (ByHand.apply, activations.CrossedReLU(0.0, 0.1)):
+        first, second = (
+            torch.randn(40, 40, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+            for seed in (2, 3)
+        )
+        apply(apply(x @ first) @ second).square().sum().backward()
+        gradients += [(first.grad, second.grad)]
+    for by_hand, crossed in zip(*gradients, strict=True):
+        torch.testing.assert_close(crossed, by_hand)
+
+
+def test_crossed_relu_works_under_vmap():
+    z = torch.randn(4, 5, 9, generator=torch.Generator().manual_seed(0))
+    module = activations.CrossedReLU(0.0, 0.1)
+
+    def slope(one):
+        return grad(lambda z: module(z).sum())(one)
+
+    assert torch.equal(vmap(module)(z), z.relu())
+    assert torch.equal(vmap(slope)(z), torch.where(z > 0, 1.0, 0.1))
+
+
+def test_a_crossed_relu_is_recorded_when_a_network_trains():
+    trained = {}
+    for arm, slopes in [("crossed", (0.0, 0.1)), ("uncrossed", (0.0, 0.0)), ("relu", None)]:
+        build = partial(
+            networks.mlp,
+            64,
+            10,
+            hidden=[16, 16],
+            activation="relu" if slopes is None else partial(activations.CrossedReLU, *slopes),
+        )
+        trained[arm] = training.train(build, data.load("digits"), seeds=2, lr=0.03, epochs=1, progress=False)
+    assert len(trained["crossed"].layers) == 2 * 2 * 2
+    start, end = (trained["crossed"].layers.query(f"layer == 1 and step {when} 0") for when in ("==", ">"))
+    assert (start.zero_fraction > 0.3).all()
+    assert (end.zero_fraction > 0.2).all()
+    columns = ["train_loss", "validation_accuracy"]
+    torch.testing.assert_close(
+        *(torch.tensor(trained[arm].history[columns].to_numpy()) for arm in ("uncrossed", "relu")),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    assert trained["crossed"].history.train_loss.iloc[-1] != trained["uncrossed"].history.train_loss.iloc[-1]
+
+
+@pytest.mark.parametrize("slopes", [(float("nan"), 0.1), (0.0, float("inf"))])
+def test_crossed_relu_says_what_it_accepts(slopes):
+    with pytest.raises(ValueError, match="_slope must be finite, but is"):
+        activations.CrossedReLU(*slopes)
+
+
+def test_crossed_relu_shows_its_slopes():
+    assert repr(activations.CrossedReLU(0.0, 0.1)) == "CrossedReLU(forward_slope=0, backward_slope=0.1)"

@@ -58,6 +58,15 @@ def test_gaussian_schemes_draw_normal_weights_of_their_standard_deviation_and_ze
     assert layer.bias.count_nonzero() == 0
 
 
+@pytest.mark.parametrize("scheme", ["lecun", "xavier", "he", "orthogonal", "normal"])
+def test_biases_are_drawn_where_they_are_asked_for_and_the_weights_stay(scheme):
+    options = OPTIONS.get(scheme, {})
+    plain = one_layer(scheme, fan_out=3000, **options)
+    layer = one_layer(scheme, fan_out=3000, bias_std=0.3, **options)
+    assert torch.equal(layer.weight, plain.weight)
+    assert stats.kstest(layer.bias.detach().double().numpy(), "norm", args=(0, 0.3)).pvalue > 0.01
+
+
 @pytest.mark.parametrize("gain", [None, 2.0])
 def test_xavier_draws_uniform_weights_within_its_bound_and_zero_biases(gain):
     layer = one_layer("xavier", gain=gain)
@@ -285,6 +294,8 @@ def test_linear_layers_come_with_their_names_in_order():
         ({"gain": math.inf}, ValueError, ["gain", "finite", "inf"]),
         ({"scheme": "torch", "gain": 2.0}, ValueError, ["'torch' takes no gain", "lecun, xavier, he, orthogonal"]),
         ({"std": 0.1}, ValueError, ["'he' takes no std", "normal"]),
+        ({"scheme": "torch", "bias_std": 0.1}, ValueError, ["'torch' takes no bias_std", "lecun, xavier"]),
+        ({"bias_std": -0.1}, ValueError, ["bias_std", "above 0", "-0.1"]),
         ({"scheme": "normal"}, ValueError, ["'normal' needs std"]),
         ({"scheme": "normal", "std": -0.1}, ValueError, ["std", "-0.1"]),
         ({"scheme": "normal", "std": math.nan}, ValueError, ["std", "nan"]),
@@ -320,3 +331,57 @@ def test_lsuv_refuses_a_layer_that_takes_no_part():
 
     with pytest.raises(ValueError, match="'idle' takes no part"):
         initialization.initialize(Idle(), "lsuv", activation="relu", seed=0, x=X)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Looks-linear
+
+
+def mirrored(hidden=(30,) * 6, activation="relu", seed=0):
+    layers = []
+    for fan_in, fan_out in zip((15, *hidden), hidden, strict=False):
+        layers += [nn.Linear(fan_in, fan_out), activations.make(activation)]
+    model = nn.Sequential(*layers, nn.Linear(hidden[-1], 10)).double()
+    initialization.looks_linear(model, activation=activation, seed=seed)
+    return model
+
+
+def test_a_network_that_looks_linear_is_linear():
+    model = mirrored()
+    a, b = torch.randn(2, 20, 15, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.testing.assert_close(model(3 * a - 2 * b), 3 * model(a) - 2 * model(b), rtol=1e-10, atol=1e-10)
+    jacobian = torch.func.jacrev(model[:-1])(a[0])
+    torch.testing.assert_close(torch.linalg.svdvals(jacobian), torch.ones(15).double(), rtol=1e-5, atol=0)
+
+
+def test_looks_linear_keeps_lengths_where_layers_widen_and_biases_at_zero():
+    model = mirrored((30, 50, 64))
+    x = torch.randn(20, 15, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.testing.assert_close(model[:-1](x).norm(dim=1), x.norm(dim=1), rtol=1e-5, atol=0)
+    assert all((layer.bias == 0).all() for _, layer in initialization.linear_layers(model))
+
+
+def test_the_seed_alone_decides_what_looks_linear():
+    first, again, other = (mirrored(seed=seed)[2].weight for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    model = mirrored()
+    state = torch.random.get_rng_state()
+    initialization.looks_linear(model, activation=nn.ReLU, seed=1)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert torch.equal(model[2].weight, other)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"hidden": (30, 31)}, r"even number of units.*\[30, 31\]"),
+        ({"activation": "tanh"}, "needs ReLU, but the activation is Tanh"),
+        ({"seed": -1}, "seed must be 0 or above"),
+    ],
+)
+def test_looks_linear_meets_bad_input_at_the_door(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        mirrored(**arguments)
+    with pytest.raises(ValueError, match="even number"):
+        initialization.looks_linear(nn.Linear(4, 4), seed=0)

@@ -1,6 +1,7 @@
 """The measures against inputs whose answers are known in closed form."""
 
 import doctest
+import itertools
 import math
 from collections.abc import Callable
 
@@ -29,9 +30,13 @@ def test_docstring_examples_give_what_they_say():
 
 # What holds for all measures of a matrix.
 
-OF_MATRIX = [
+OF_STATES = [
     measures.dead_units,
+    measures.always_on_units,
     lambda h: measures.dormant_units(h, tau=0.1),
+]
+OF_MATRIX = [
+    *OF_STATES,
     lambda h: measures.saturated_fraction(h, torch.tanh),
     measures.hoyer,
     measures.gini,
@@ -42,6 +47,7 @@ OF_MATRIX = [
     lambda h: measures.linear_separability(h, torch.tensor([0, 1]), h, torch.tensor([0, 1])),
 ]
 OF_ANY_SHAPE = [measures.zero_fraction, measures.negative_fraction]
+OF_STACKS = [measures.mean_cosine]
 SPARSENESS = [
     measures.hoyer,
     measures.gini,
@@ -51,19 +57,19 @@ SPARSENESS = [
 ]
 
 
-@pytest.mark.parametrize("measure", OF_MATRIX + OF_ANY_SHAPE)
+@pytest.mark.parametrize("measure", OF_MATRIX + OF_ANY_SHAPE + OF_STACKS)
 def test_what_is_no_tensor_is_refused(measure: Callable):
     with pytest.raises(TypeError, match=r"must be a torch.Tensor, but is a list; try torch.as_tensor"):
         measure([[1.0, 2.0], [3.0, 4.0]])
 
 
-@pytest.mark.parametrize("measure", OF_MATRIX + OF_ANY_SHAPE)
+@pytest.mark.parametrize("measure", OF_MATRIX + OF_ANY_SHAPE + OF_STACKS)
 def test_complex_numbers_are_refused(measure: Callable):
     with pytest.raises(TypeError, match=r"must be real, but its dtype is torch.complex64; try \w+.abs\(\)"):
         measure(torch.ones(2, 2, dtype=torch.complex64))
 
 
-@pytest.mark.parametrize("measure", OF_MATRIX + OF_ANY_SHAPE)
+@pytest.mark.parametrize("measure", OF_MATRIX + OF_ANY_SHAPE + OF_STACKS)
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
 def test_an_empty_matrix_is_refused(measure: Callable, shape: tuple[int, int]):
     with pytest.raises(ValueError, match=r"must have at least one element, but its shape is \(\d, \d\)"):
@@ -79,7 +85,7 @@ def test_another_shape_than_samples_by_units_is_refused(measure: Callable, shape
         measure(torch.ones(shape))
 
 
-@pytest.mark.parametrize("measure", OF_ANY_SHAPE + SPARSENESS + [OF_MATRIX[2], OF_MATRIX[7]])
+@pytest.mark.parametrize("measure", OF_ANY_SHAPE + OF_STACKS + SPARSENESS + [OF_MATRIX[3], OF_MATRIX[8]])
 @pytest.mark.parametrize("bad", [NAN, INF, -INF])
 def test_a_diverged_network_has_no_value(measure: Callable, bad: float):
     result = torch.as_tensor(measure(torch.tensor([[bad, 1.0], [bad, 0.0]])), dtype=torch.float64)
@@ -87,7 +93,7 @@ def test_a_diverged_network_has_no_value(measure: Callable, bad: float):
     assert not result.isinf().any()
 
 
-@pytest.mark.parametrize("measure", SPARSENESS)
+@pytest.mark.parametrize("measure", SPARSENESS + OF_STACKS)
 @pytest.mark.parametrize("scale", [1e-30, 1e-4, -3.0, 1e30])
 def test_sparseness_does_not_depend_on_scale_and_sign(measure: Callable, scale: float):
     h = torch.randn(40, 30, generator=generator(), dtype=torch.float64).relu().float()
@@ -95,7 +101,7 @@ def test_sparseness_does_not_depend_on_scale_and_sign(measure: Callable, scale: 
     torch.testing.assert_close(torch.as_tensor(measure(scale * h)), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("measure", SPARSENESS)
+@pytest.mark.parametrize("measure", SPARSENESS + OF_STACKS)
 def test_sparseness_survives_numbers_whose_squares_overflow(measure: Callable):
     h = relu_code(20, 10)
     for scale in (2.0**600, 2.0**-600):
@@ -147,11 +153,62 @@ def test_a_unit_is_dead_if_it_is_zero_for_every_sample():
     assert measures.dead_units(h).tolist() == [True, False, False, False]
 
 
-@pytest.mark.parametrize("measure", OF_MATRIX[:2])
+@pytest.mark.parametrize("measure", OF_STATES)
 @pytest.mark.parametrize("bad", [NAN, INF])
 def test_a_diverged_unit_is_neither_dead_nor_alive(measure: Callable, bad: float):
     with pytest.raises(ValueError, match=r"NaN or infinity in 1 of 2 units: a diverged network.*isfinite"):
         measure(torch.tensor([[0.0, bad], [0.0, 0.0]]))
+
+
+def test_always_on_units_are_positive_for_every_sample():
+    z = torch.tensor([[1.0, 1.0, 0.0, -1.0], [2.0, -1.0, 1.0, -2.0]])
+    assert measures.always_on_units(z).tolist() == [True, False, False, False]
+    assert measures.always_on_units(torch.relu(z)).equal(measures.always_on_units(z))
+
+
+FATES = {  # dead at four looks: deaths, revivals, in a word
+    (False, False, False, False): (0, 0, "never dead"),
+    (True, True, True, True): (0, 0, "born dead"),
+    (False, True, True, True): (1, 0, "died"),
+    (False, False, False, True): (1, 0, "died"),
+    (True, False, False, False): (0, 1, "revived"),
+    (False, True, False, False): (1, 1, "revived"),
+    (True, False, True, True): (1, 1, "died"),
+    (False, True, False, True): (2, 1, "died"),
+    (True, False, True, False): (1, 2, "revived"),
+}
+
+
+def test_the_fate_of_a_unit_is_read_off_its_states_in_order():
+    fates = measures.unit_fates(torch.tensor(list(FATES)).T)
+    assert list(zip(fates.deaths.tolist(), fates.revivals.tolist(), fates.words(), strict=True)) == list(
+        FATES.values()
+    )
+    assert fates.born_dead.tolist() == [states[0] for states in FATES]
+    assert fates.ever_dead.tolist() == [any(states) for states in FATES]
+    assert fates.dead_at_end.tolist() == [states[-1] for states in FATES]
+
+
+def test_a_single_look_shows_no_death_and_no_revival():
+    assert measures.unit_fates(torch.tensor([[True, False]])).words() == ["born dead", "never dead"]
+
+
+@pytest.mark.parametrize(
+    ("dead", "error", "message"),
+    [
+        (torch.zeros(3, 2), TypeError, "boolean tensor, .* but is of torch.float32"),
+        ([[True]], TypeError, "but is of list"),
+        (
+            torch.zeros(3, dtype=torch.bool),
+            ValueError,
+            r"\(times, units\) .* shape is \(3,\); try torch.stack",
+        ),
+        (torch.zeros(0, 3, dtype=torch.bool), ValueError, "not be empty"),
+    ],
+)
+def test_unit_fates_says_what_it_takes(dead: object, error: type, message: str):
+    with pytest.raises(error, match=message):
+        measures.unit_fates(dead)
 
 
 def test_dormant_units_have_a_small_share_of_the_mean_magnitude():
@@ -402,6 +459,30 @@ def test_effective_rank_counts_equal_singular_values():
     for rank in (1, 3, 6):
         values = torch.tensor([2.0] * rank + [0.0] * (6 - rank), dtype=torch.float64)
         assert measures.effective_rank(orthogonal @ torch.diag(values)) == pytest.approx(rank)
+
+
+def test_mean_cosine_is_the_mean_over_all_pairs():
+    h = torch.randn(3, 7, 5, generator=generator())
+    for one, value in zip(h, measures.mean_cosine(h), strict=True):
+        pairs = [torch.cosine_similarity(a, b, dim=0) for a, b in itertools.combinations(one.double(), 2)]
+        assert value.item() == pytest.approx(torch.stack(pairs).mean().item())
+
+
+def test_mean_cosine_of_a_random_relu_code_is_that_of_theory():
+    # Two independent Gaussian samples meet at 90 degrees; behind a rectifier their cosine is 1/pi.
+    assert measures.mean_cosine(relu_code(200, 20_000)).item() == pytest.approx(1 / math.pi, abs=0.005)
+
+
+def test_mean_cosine_leaves_out_samples_without_a_direction():
+    h = torch.tensor([[1.0, 0.0], [0.0, 0.0], [3.0, 4.0]])
+    assert measures.mean_cosine(h).item() == pytest.approx(0.6)
+    assert measures.mean_cosine(h[:2]).isnan()
+    assert measures.mean_cosine(h[:1]).isnan()
+
+
+def test_mean_cosine_of_a_vector_is_refused():
+    with pytest.raises(ValueError, match=r"\(\.\.\., samples, units\), but its shape is \(3,\)"):
+        measures.mean_cosine(torch.ones(3))
 
 
 def test_effective_rank_is_the_exponential_of_the_entropy():

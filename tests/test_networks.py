@@ -206,3 +206,176 @@ def test_examples_in_the_docstrings_hold():
     result = doctest.testmod(networks)
     assert result.attempted > 0
     assert result.failed == 0
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Single units: killed and recycled
+
+
+def preactivations(model, layer, x=X):
+    """Run a network up to the input of an activation, in evaluation mode."""
+    model.eval()
+    for name, module in model.named_children():
+        if name == f"activation_{layer}":
+            return x
+        x = module(x)
+    raise AssertionError
+
+
+def memories(model, value=1.0):
+    """Make an optimizer's state that is full of one value."""
+    return {
+        slot: {name: torch.full_like(p, value) for name, p in model.named_parameters()}
+        for slot in ("exp_avg", "exp_avg_sq")
+    }
+
+
+def off(model):
+    """Set batch normalisation's running statistics to something other than 0 and 1."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            nn.init.uniform_(module.running_mean, -1, 1)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+    return model
+
+
+@pytest.mark.parametrize("norm", [None, "batch", "layer"])
+@pytest.mark.parametrize("layer", [1, 2])
+def test_a_killed_unit_lies_its_margin_below_zero_and_the_others_stay(norm, layer):
+    model = off(mlp(norm=norm))
+    before = preactivations(model, layer)
+    networks.kill_units(model, layer, [2, 5], x=X, margin=0.25)
+    after = preactivations(model, layer)
+    assert after[:, [2, 5]].amax(dim=0).tolist() == pytest.approx([-0.25, -0.25], abs=1e-5)
+    others = [0, 1, 3, 4, 6, 7]
+    assert after[:, others].equal(before[:, others])
+    assert (after - before)[:, 2].tolist() == pytest.approx(
+        [(after - before)[0, 2].item()] * len(X), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("layer", [1, 2])
+def test_a_killed_unit_gets_a_gradient_of_exactly_zero(layer):
+    model = mlp()
+    networks.kill_units(model, layer, torch.arange(8) == 3, x=X, margin=1e-3)
+    nn.functional.cross_entropy(model(X), torch.arange(50) % 3).backward()
+    linear = model.get_submodule(f"linear_{layer}")
+    assert not linear.weight.grad[3].any()
+    assert linear.bias.grad[3] == 0
+    assert (linear.weight.grad.abs().sum(dim=1) > 0).sum() >= 4
+
+
+@pytest.mark.parametrize("norm", [None, "batch"])
+def test_killing_forgets_only_what_the_optimizer_remembers_of_these_units(norm):
+    model = mlp(norm=norm)
+    state = memories(model)
+    networks.kill_units(model, 1, [1, 4], x=X, margin=1.0, optimizer_state=state)
+    own = {"linear_1.weight", "linear_1.bias"} | ({"norm_1.weight", "norm_1.bias"} if norm else set())
+    for slot in state.values():
+        for name, values in slot.items():
+            rows = values.flatten(1).amax(dim=1) if values.dim() > 1 else values
+            assert rows.tolist() == [float(not (name in own and i in (1, 4))) for i in range(len(rows))]
+
+
+def test_killing_leaves_the_mode_and_the_running_statistics_as_they_were():
+    model = mlp(norm="batch").train()
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    networks.kill_units(model, 2, [0], x=X, margin=1.0)
+    assert model.training
+    assert all(value.equal(before[name]) for name, value in model.named_buffers())
+
+
+@pytest.mark.parametrize("layer", [1, 2])
+def test_recycling_a_dead_unit_leaves_the_outputs_bit_for_bit_and_gives_it_life(layer):
+    model = mlp()
+    networks.kill_units(model, layer, [2, 5], x=X, margin=0.5)
+    before = model(X)
+    networks.recycle_units(model, layer, [2, 5], seed=9)
+    assert model(X).equal(before)
+    assert ((preactivations(model, layer) > 0).any(dim=0)[[2, 5]]).all()
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_recycled_weights_are_those_that_the_scheme_draws(init):
+    model = mlp(activation="tanh")
+    before = state(model)
+    networks.recycle_units(model, 2, [0, 7], seed=3, init=init)
+    layer = nn.Sequential(nn.Linear(8, 8))
+    initialization.initialize(layer, init, activation="tanh", seed=3)
+    assert model.linear_2.weight[[0, 7]].equal(layer[0].weight[[0, 7]])
+    assert model.linear_2.bias[[0, 7]].equal(layer[0].bias[[0, 7]])
+    assert not model.output.weight[:, [0, 7]].any()
+    changed = (state(model) != before).sum()
+    assert changed <= 2 * 8 + 2 + 2 * 3
+
+
+def test_recycling_can_keep_the_outgoing_weights():
+    model = mlp()
+    before = model.linear_2.weight.clone()
+    networks.recycle_units(model, 1, [3], seed=1, outgoing="keep")
+    assert model.linear_2.weight.equal(before)
+
+
+def test_recycling_forgets_what_the_optimizer_remembers_on_both_sides_of_the_units():
+    model = mlp(norm="batch")
+    model.norm_1.weight.data.fill_(3.0)
+    state = memories(model)
+    networks.recycle_units(model, 1, [6], seed=1, optimizer_state=state)
+    for slot in state.values():
+        for name, values in slot.items():
+            expected = torch.ones_like(values)
+            if name in ("linear_1.weight", "linear_1.bias", "norm_1.weight", "norm_1.bias"):
+                expected[6] = 0.0
+            elif name == "linear_2.weight":
+                expected[:, 6] = 0.0
+            assert values.equal(expected), name
+    assert model.norm_1.weight.tolist() == [3.0] * 6 + [1.0, 3.0]
+
+
+def test_recycling_no_unit_changes_nothing():
+    model = mlp()
+    before, memory = state(model), memories(model)
+    networks.recycle_units(model, 1, [], seed=1, optimizer_state=memory)
+    networks.recycle_units(model, 1, torch.zeros(8, dtype=torch.bool), seed=1, optimizer_state=memory)
+    assert state(model).equal(before)
+    assert all(values.all() for slot in memory.values() for values in slot.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"layer": 3}, ValueError, "layer must be from 1 to 2, the number of hidden layers, but is 3"),
+        ({"layer": 0}, ValueError, "but is 0"),
+        ({"layer": "activation_1"}, TypeError, "number of a hidden layer, from 1, but is 'activation_1'"),
+        ({"model": nn.Sequential(nn.Linear(6, 3))}, ValueError, "no module activation_1; its modules are 0"),
+        ({"model": mlp(residual="plain")}, ValueError, "without residual connections, .* input, block_1"),
+        ({"units": [8]}, ValueError, r"numbers from 0 to 7, but are \[8\]"),
+        ({"units": [-1]}, ValueError, r"but are \[-1\]"),
+        ({"units": [0.5]}, TypeError, "integers, or a mask, but are of torch.float32"),
+        ({"units": torch.ones(7, dtype=torch.bool)}, ValueError, r"the shape \(8,\), but has \(7,\)"),
+    ],
+)
+def test_what_is_no_unit_is_met_at_the_door(change, error, message):
+    arguments = {"model": mlp(), "layer": 1, "units": [0]} | change
+    with pytest.raises(error, match=message):
+        networks.kill_units(**arguments, x=X, margin=1.0)
+    with pytest.raises(error, match=message):
+        networks.recycle_units(**arguments, seed=0)
+
+
+@pytest.mark.parametrize("margin", [0, -1.0, math.nan, math.inf])
+def test_a_margin_is_above_zero(margin):
+    with pytest.raises(ValueError, match="margin must be a finite number above 0, but is"):
+        networks.kill_units(mlp(), 1, [0], x=X, margin=margin)
+
+
+def test_a_diverged_network_has_no_units_to_kill():
+    model = mlp()
+    model.linear_1.weight.data[0] = math.nan
+    with pytest.raises(ValueError, match="diverged"):
+        networks.kill_units(model, 1, [0], x=X, margin=1.0)
+
+
+def test_outgoing_weights_are_made_zero_or_kept():
+    with pytest.raises(ValueError, match=r"unknown outgoing 'fresh'; the names are .*zero, keep"):
+        networks.recycle_units(mlp(), 1, [0], seed=0, outgoing="fresh")

@@ -15,7 +15,12 @@ def test_a_stored_table_has_every_point_of_its_grid_and_no_other(name):
     table, grid = load(name), list(STUDIES[name].grid)
     arguments = list(grid[0])
     stored = table[arguments].drop_duplicates().to_dict("records")
-    assert sorted(map(str, stored)) == sorted(map(str, grid))
+
+    def written(point: dict) -> str:  # as a table has it, with six digits
+        return str({k: f"{value:.6g}" if isinstance(value, float) else value for k, value in point.items()})
+
+    assert set(map(written, stored)) == set(map(written, grid))
+    assert len(stored) == len(grid)
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -112,6 +117,31 @@ def test_the_optimizers_of_trainability_are_what_they_are_called(trained):
         assert ratios == pytest.approx([4.0] * len(ratios))
 
 
+@pytest.mark.parametrize(("sigma_w", "sigma_b"), [(0.7, 0.0), (2.0, 0.4)])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_network_of_the_phase_diagram_starts_at_its_point(optimizer, sigma_w, sigma_b, trained):
+    with pytest.raises(StopIteration):
+        studies.phase_diagram("tanh", optimizer, 3, sigma_w, sigma_b, width=500, device="meta")
+    model, dataset, settings = trained[0]
+    assert dataset.name == "digits"
+    assert [len(layer.weight) for layer in (model.linear_1, model.linear_2, model.linear_3)] == [500] * 3
+    for layer in (model.linear_1, model.linear_3):
+        spread = layer.weight.shape[1] * layer.weight.square().mean().item()
+        assert spread == pytest.approx(sigma_w**2, rel=0.03)
+        assert layer.bias.square().mean().item() == pytest.approx(sigma_b**2, rel=0.2)
+    assert settings["optimizer"] == optimizer
+    assert settings["device"] == "meta"
+    assert settings["lr"] == sorted(settings["lr"])
+
+
+def test_a_point_of_the_phase_diagram_has_a_row_for_each_network():
+    rows = studies.phase_diagram("relu", "sgd", 2, 1.4, width=8, epochs=2, seeds=3, rates=[0.1, 1e30])
+    table = pd.DataFrame(rows)
+    assert table.groupby("lr").seed.apply(list).tolist() == [[0, 1, 2]] * 2
+    assert table.diverged.tolist() == [False] * 3 + [True] * 3
+    assert table.train_accuracy.isna().tolist() == table.diverged.tolist()
+
+
 @pytest.mark.parametrize(
     ("arm", "mean", "kink"),
     [
@@ -141,10 +171,207 @@ def test_an_arm_has_a_row_for_each_rate_and_seed():
     assert list(rows) == ["lr", "seed", "train_loss", "validation_accuracy", "test_accuracy", "diverged"]
 
 
+@pytest.fixture(scope="module")
+def recycled():
+    """Small networks at rates up to one that kills units, with and without recycling."""
+    return pd.DataFrame(studies.recycling("adam", "digits", width=16, depth=2, epochs=4, seeds=2))
+
+
+def test_the_arms_of_recycling_share_their_rates_and_seeds(recycled):
+    assert list(recycled) == [
+        *["arm", "lr", "seed", "train_loss", "train_accuracy", "validation_accuracy", "test_accuracy"],
+        *["dead_1", "dead_2", "recycled", "diverged"],
+    ]
+    runs = recycled.set_index(["lr", "seed"])
+    arms = ["none", "dead", "dead, outgoing kept", "living"]
+    assert recycled.arm.unique().tolist() == arms
+    assert all(runs[runs.arm == arm].index.equals(runs[runs.arm == "none"].index) for arm in arms)
+    rates = recycled.lr.unique()
+    assert [later / earlier for earlier, later in itertools.pairwise(rates)] == pytest.approx([2.0] * 5)
+
+
+def test_nothing_is_recycled_in_the_arm_none_and_dead_units_are_fewer_where_they_are(recycled):
+    starts = recycled.groupby("arm").recycled.sum()
+    dead = recycled.groupby(["arm", "lr"])[["dead_1", "dead_2"]].mean().mean(axis=1)
+    assert starts["none"] == 0
+    assert starts["dead"] > 20
+    assert dead["dead", 0.08] < 0.5 * dead["none", 0.08]
+
+
+def test_as_many_living_units_are_recycled_as_dead_ones_while_enough_live(recycled):
+    starts = recycled.pivot(index=["lr", "seed"], columns="arm", values="recycled")
+    assert (starts["living"] <= starts["dead"]).all()
+    assert starts["living"].loc[:0.02].equals(starts["dead"].loc[:0.02])
+    losses = recycled.pivot(index=["lr", "seed"], columns="arm", values="train_loss")
+    assert losses["living"].mean() > losses["dead"].mean()
+
+
+def test_recycling_is_the_plain_training_where_no_unit_dies(monkeypatch):
+    monkeypatch.setattr(studies.networks, "recycle_units", lambda model, layer, units, **_: None)
+    rows = pd.DataFrame(studies.recycling("sgd", "digits", width=16, depth=1, epochs=2, seeds=1))
+    losses = rows.pivot(index="lr", columns="arm", values="train_loss")
+    assert all(losses[arm].equals(losses["none"]) for arm in losses)
+
+
+@pytest.mark.parametrize(
+    ("arm", "forward", "backward", "variance"),
+    [
+        ("ReLU", 0.0, 0.0, 2.0),
+        ("leaky 0.01", 0.01, 0.01, 2 / 1.0001),
+        ("leaky 0.2", 0.2, 0.2, 2 / 1.04),
+        ("leaky 11/48", 11 / 48, 11 / 48, 2 / (1 + (11 / 48) ** 2)),
+        ("PReLU", 0.25, 0.25, 2 / 1.0625),
+        ("leaky 0.2, ReLU's gain", 0.2, 0.2, 2.0),
+        ("ReLU, leaky gradient", 0.0, 0.2, 2.0),
+        ("leaky, ReLU's gradient", 0.2, 0.0, 2.0),
+    ],
+)
+def test_the_remedies_start_with_the_slopes_and_the_gain_of_their_names(
+    arm, forward, backward, variance, trained
+):
+    with pytest.raises(StopIteration):
+        studies.remedies(arm, 3, "sgd", width=300)
+    model, _, settings = trained[0]
+    z = torch.tensor([-2.0, 3.0], requires_grad=True)
+    h = model.activation_2(z)
+    assert h.tolist() == pytest.approx([-2 * forward, 3.0])
+    assert torch.autograd.grad(h.sum(), z)[0].tolist() == pytest.approx([backward, 1.0])
+    assert 300 * model.linear_2.weight.square().mean().item() == pytest.approx(variance, rel=0.02)
+    assert settings["momentum"] == 0.9
+
+
+def test_the_arms_of_one_gain_start_from_the_same_weights(trained):
+    for arm in ("ReLU", "ReLU, leaky gradient", "GELU", "SELU"):
+        with pytest.raises(StopIteration):
+            studies.remedies(arm, 3, "adam", width=8)
+    relu, crossed, gelu, selu = (model.linear_2.weight for model, _, _ in trained)
+    assert torch.equal(relu, crossed)
+    assert torch.equal(relu, gelu)
+    torch.testing.assert_close(relu, selu * 2**0.5)
+
+
+def test_a_remedy_has_a_row_for_each_rate_and_seed_and_only_prelu_has_slopes():
+    small = {"dataset": "digits", "width": 4, "epochs": 1, "batch_size": 300, "seeds": 2}
+    relu, prelu = (pd.DataFrame(studies.remedies(arm, 2, "adam", **small)) for arm in ("ReLU", "PReLU"))
+    assert relu.groupby("lr").seed.apply(list).tolist() == [[0, 1]] * 7
+    assert set(relu.slopes) == {""}
+    slopes = prelu.slopes.str.split(expand=True).astype(float)
+    assert slopes.shape == (14, 2)
+    assert slopes.iloc[0].tolist() == pytest.approx([0.25, 0.25], abs=0.01)
+    assert (relu.worst_layer >= relu.all_negative).all()
+    assert (relu[["first_gradient", "last_gradient", "born_gradient"]] > 0).all().all()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "activation", "variance", "biases"),
+    [
+        ("torch", "relu", 1 / 3, True),
+        ("torch, no biases", "relu", 1 / 3, False),
+        ("lecun", "relu", 1.0, False),
+        ("xavier", "relu", 1.0, False),
+        ("he", "relu", 2.0, False),
+        ("he", "tanh", 1.0, False),
+        ("he, gain sqrt(2)", "tanh", 2.0, False),
+        ("he, torch's biases", "relu", 2.0, True),
+        ("orthogonal", "relu", 2.0, False),
+        ("looks-linear", "relu", 2.0, False),
+    ],
+)
+def test_the_schemes_start_with_the_weights_and_biases_of_their_names(
+    scheme, activation, variance, biases, trained
+):
+    with pytest.raises(StopIteration):
+        studies.schemes(scheme, 3, "sgd", activation=activation, width=300)
+    model, dataset, settings = trained[0]
+    assert dataset.name == "digits"
+    assert 300 * model.linear_2.weight.square().mean().item() == pytest.approx(variance, rel=0.03)
+    assert (model.linear_2.bias != 0).any() == biases
+    assert settings["momentum"] == 0.9
+
+
+def test_the_schemes_share_a_draw_where_only_scale_or_biases_differ(trained):
+    for scheme in ("torch", "torch, no biases", "he", "he, torch's biases"):
+        with pytest.raises(StopIteration):
+            studies.schemes(scheme, 3, "adam", width=8)
+    default, without, he, mixed = (model for model, _, _ in trained)
+    assert torch.equal(default.linear_2.weight, without.linear_2.weight)
+    assert torch.equal(he.linear_2.weight, mixed.linear_2.weight)
+    assert torch.equal(default.linear_2.bias, mixed.linear_2.bias)
+
+
+def test_a_scheme_has_a_row_for_each_rate_and_seed_and_counts_units_before_and_after():
+    rows = pd.DataFrame(studies.schemes("lsuv", 2, "adam", width=6, epochs=1, batch_size=300, seeds=2))
+    assert rows.groupby("lr").seed.apply(list).tolist() == [[0, 1]] * 9
+    assert (rows.worst >= rows.dead).all()
+    assert (rows.born_worst >= rows.born_dead).all()
+    assert rows.groupby("seed").born_dead.nunique().tolist() == [1, 1]
+    assert rows.test_accuracy.between(0, 1).all()
+
+
 @pytest.fixture
 def tables(tmp_path, monkeypatch):
     monkeypatch.setattr(studies, "_TABLES", tmp_path)
     return tmp_path
+
+
+def test_an_arm_of_norms_and_skips_has_the_parts_of_its_name(trained):
+    for arm in ("none", "batch", "layer, plain", "zero", "clipping", "warm-up"):
+        with pytest.raises(StopIteration):
+            studies.norms_and_skips(arm, "he", 2, width=4)
+    none, batch, both, zero, clipping, warm_up = (
+        dict(model.named_modules()).keys() for model, _, _ in trained
+    )
+    assert none == clipping == warm_up
+    assert "norm_1" in batch
+    assert "block_1" not in batch
+    assert "block_1.norm" in both
+    assert "block_1" in zero
+    assert "block_1.norm" not in zero
+
+
+def test_only_clipping_and_warm_up_change_the_steps_of_norms_and_skips(trained):
+    for arm in ("none", "clipping", "warm-up"):
+        with pytest.raises(StopIteration):
+            studies.norms_and_skips(arm, "he", 2, width=4)
+    plain, clipped, warmed = (settings for _, _, settings in trained)
+    assert clipped == plain | {"clip_norm": 1.0}
+    assert warmed == plain | {"warmup_steps": 44}  # a fifth of 20 epochs of 11 steps
+
+
+def test_large_weights_of_norms_and_skips_are_twice_he(trained):
+    for init in ("he", "large"):
+        with pytest.raises(StopIteration):
+            studies.norms_and_skips("none", init, 2, width=4)
+    he, large = (model.linear_2.weight for model, _, _ in trained)
+    torch.testing.assert_close(large, 2 * he)
+
+
+def test_the_default_but_for_the_output_differs_from_it_there_only_and_is_of_he_size(trained):
+    for init in ("torch", "torch, output"):
+        with pytest.raises(StopIteration):
+            studies.norms_and_skips("layer", init, 2, width=300)
+    default, changed = (model for model, _, _ in trained)
+    assert torch.equal(default.linear_2.weight, changed.linear_2.weight)
+    assert torch.equal(default.output.bias, changed.output.bias)
+    assert 300 * changed.output.weight.square().mean().item() == pytest.approx(2, rel=0.1)
+
+
+def test_fine_rates_of_norms_and_skips_are_two_times_apart(trained):
+    with pytest.raises(StopIteration):
+        studies.norms_and_skips("batch", "he", 2, "normalised", width=4, epochs=7, rates="fine")
+    (_, _, settings), *_ = trained
+    assert settings["lr"] == [2.0**power for power in range(-10, -3)]
+    assert settings["normalize_gradients"]
+    assert settings["epochs"] == 7
+
+
+def test_norms_and_skips_gives_the_loss_with_the_statistics_of_the_split_beside_the_evaluated_one():
+    small = {"width": 8, "epochs": 1, "seeds": 2}
+    none, batch = (pd.DataFrame(studies.norms_and_skips(arm, "he", 2, **small)) for arm in ("none", "batch"))
+    alive = ~none.diverged
+    assert none.batch_loss[alive].tolist() == pytest.approx(none.train_loss[alive].tolist(), rel=1e-5)
+    assert (batch.batch_loss - batch.train_loss).abs().max() > 1e-3
+    assert set(zip(none.lr, none.seed, strict=True)) == set(zip(batch.lr, batch.seed, strict=True))
 
 
 def test_what_is_written_is_loaded_with_the_versions_that_made_it(tables):

@@ -1,22 +1,31 @@
 """Sweeps: every point once, whatever is killed, raised or changed in the meantime."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
+import dask
+import distributed
+import joblib
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from joblib.externals.loky import get_reusable_executor
 
-from helpers import sweeps
+from helpers import studies, sweeps
 from helpers.sweeps import SweepError, sweep
 
+CHAPTERS = Path(__file__).parents[1] / "chapters"
 SOURCE = """
 import os
 import time
@@ -60,9 +69,16 @@ def picky(a):
 
 
 def slow(a):
-    note(f"begin {a}")
+    note(f"begin {a} {os.getpid()}")
     time.sleep(0.4)
-    note(f"end {a}")
+    note(f"end {a} {os.getpid()}")
+    return {"square": a * a, "process": os.getpid()}
+
+
+def ends_its_process(a):
+    note(f"begin {a}")
+    if a == 3:
+        os.kill(os.getpid(), 9)
     return {"square": a * a}
 
 
@@ -261,6 +277,18 @@ def test_a_progress_bar_counts_the_points(module, capsys, monkeypatch):
     assert capsys.readouterr().err == ""
 
 
+def test_the_environment_silences_the_progress_bar():
+    script = """
+        from helpers import theory
+        from helpers.sweeps import sweep
+        sweep(theory.born_dead_probability, {"depth": [1, 2], "width": [3]}, n_jobs=1)
+    """
+    environment = os.environ | {"TQDM_DISABLE": "1"}  # which tqdm reads when it is imported
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
 @pytest.mark.parametrize("name", ["outer", "inside"])
 def test_a_function_that_others_cannot_import_is_refused(module, name):
     function = module.outer if name == "outer" else module.inside()
@@ -288,3 +316,98 @@ def test_a_grid_that_is_none_is_refused(module, grid, error, words):
 def test_a_column_with_the_name_of_an_argument_is_refused(module):
     with pytest.raises(SweepError, match="rename it"):
         sweep(module.clash, {"a": [1]}, n_jobs=1)
+
+
+# On a cluster: the same call.
+
+
+@contextmanager
+def cluster_of_two(**configuration):
+    """Two worker processes of one thread each, which Dask replaces when they die."""
+    with (
+        dask.config.set(configuration),
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        client.wait_for_workers(2, timeout=120)
+        yield client
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found
+
+
+def test_a_worker_that_is_killed_costs_only_the_point_that_it_was_at(module, calls, tmp_path):
+    points, kept = 16, tmp_path / "c"
+
+    def busy():
+        """A process that has finished points, and has begun another one a moment ago."""
+        lines = [line.split() for line in calls()]
+        if sum(what == "end" for what, *_ in lines) < 4 or lines[-1][0] != "begin":
+            return None
+        return lines[-1][1:]
+
+    def kill():
+        number, process = wait_for(busy)
+        on_disk.extend(path.name for path in kept.glob("*.pickle"))
+        at.append(number)
+        os.kill(int(process), signal.SIGKILL)
+
+    at, on_disk = [], []
+    with cluster_of_two():
+        killer = threading.Thread(target=kill)
+        killer.start()
+        with joblib.parallel_config(backend="dask"):
+            table = sweep(module.slow, {"a": range(points)}, cache=kept)
+        killer.join()
+        before = calls()
+        with joblib.parallel_config(backend="dask"):
+            again = sweep(module.slow, {"a": range(points)}, cache=kept)
+    assert table.square.tolist() == again.square.tolist() == [a * a for a in range(points)]
+    assert calls() == before, "points that were on disk were computed again"
+    assert table.process.nunique() >= 2, "two workers, and perhaps the one that came for the dead one"
+    assert os.getpid() not in set(table.process)
+    begun = Counter(line.split()[1] for line in before if line.startswith("begin"))
+    ended = Counter(line.split()[1] for line in before if line.startswith("end"))
+    assert len(on_disk) >= 4 - 1
+    assert begun == Counter({str(a): 2 if str(a) == at[0] else 1 for a in range(points)})
+    assert ended == Counter({str(a): 1 for a in range(points)})
+
+
+def test_a_point_that_ends_every_worker_ends_the_sweep_and_loses_no_other(module, calls, tmp_path):
+    with (
+        cluster_of_two(**{"distributed.scheduler.allowed-failures": 0}),
+        joblib.parallel_config(backend="dask"),
+        pytest.raises(distributed.KilledWorker, match="died while running it"),
+    ):
+        sweep(module.ends_its_process, {"a": [0, 1, 2, 3]}, cache=tmp_path / "c")
+    finished = len(list((tmp_path / "c").glob("*.pickle")))
+    table = sweep(module.ends_its_process, {"a": [0, 1, 2]}, n_jobs=1, cache=tmp_path / "c")
+    assert table.square.tolist() == [0, 1, 4]
+    assert len([call for call in calls() if call != "begin 3"]) == 3, "each of the others was computed once"
+    assert finished <= 3
+
+
+def test_a_point_that_raises_on_a_cluster_is_reported_as_anywhere(module, tmp_path):
+    with cluster_of_two(), joblib.parallel_config(backend="dask"):
+        with pytest.raises(SweepError, match=r"2 of 5 points") as caught:
+            sweep(module.picky, {"a": [0, 1, 2, 3, 4]}, cache=tmp_path / "c")
+        assert caught.value.finished.half.tolist() == [0, 1, 2]
+
+
+def test_what_chapter_6_says_about_a_cluster_gives_what_this_machine_gives(tmp_path, monkeypatch):
+    chapter = nbformat.read(CHAPTERS / "06_initialization.ipynb", as_version=4)
+    written = "\n".join(cell.source for cell in chapter.cells if cell.cell_type == "markdown")
+    (block,) = (
+        code for code in re.findall(r"```python\n(.*?)```", written, flags=re.DOTALL) if "dask" in code
+    )
+    monkeypatch.chdir(tmp_path)
+    grid = studies.STUDIES["phase-diagram"].miniature
+    names = {"LARGE": grid}
+    exec(block.replace("n_workers=8", "n_workers=2"), names)
+    assert len(list((tmp_path / "phases").iterdir())) == len(grid)
+    pd.testing.assert_frame_equal(names["table"], sweep(studies.phase_diagram, grid, n_jobs=1))

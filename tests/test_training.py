@@ -58,13 +58,21 @@ def plain_loop(
     warmup_steps=0,
     activation_penalty=0.0,
     normalize_gradients=False,
+    decay_biases=True,
+    interventions=None,
     epochs=5,
     **settings,
 ):
     """Train one network as every tutorial does, with the data order of `train`."""
     model = build(seed=seed).double().train()
     x, y = DATASET.x_train.double(), DATASET.y_train
-    optimize = TORCH_OPTIMIZERS[optimizer](model.parameters(), lr=lr, **({"weight_decay": 0.0} | settings))
+    weights = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+    biases = [parameter for parameter in model.parameters() if parameter.dim() == 1]
+    groups = [
+        {"params": weights},
+        {"params": biases} if decay_biases else {"params": biases, "weight_decay": 0.0},
+    ]
+    optimize = TORCH_OPTIMIZERS[optimizer](groups, lr=lr, **({"weight_decay": 0.0} | settings))
     hidden = []
     for module in model.modules():
         if activations.is_activation(module):
@@ -74,6 +82,13 @@ def plain_loop(
         order = training.data_order(seed, epoch, len(x))
         for batch in range(len(x) // BATCH):
             picked = order[batch * BATCH : (batch + 1) * BATCH]
+            if interventions and step in interventions:
+                slots = {slot for memory in optimize.state.values() for slot in memory} - {"step"}
+                state = {
+                    slot: {name: optimize.state[p][slot] for name, p in model.named_parameters()}
+                    for slot in slots
+                }
+                interventions[step](training.RunningNetwork("network", lr, seed, step, model, state))
             hidden.clear()
             loss = functional.cross_entropy(model(x[picked]), y[picked])
             for h in hidden:
@@ -116,6 +131,8 @@ def assert_equal_to_plain_loops(build, **settings):
         {},
         {"momentum": 0.9},
         {"weight_decay": 0.1},
+        {"weight_decay": 0.1, "decay_biases": False},
+        {"optimizer": "adamw", "weight_decay": 0.1, "decay_biases": False},
         {"momentum": 0.9, "weight_decay": 0.1, "clip_norm": 0.5, "warmup_steps": 30},
         {"optimizer": "adam"},
         {"optimizer": "adam", "weight_decay": 0.1, "clip_norm": 0.1},
@@ -309,6 +326,8 @@ def test_layer_metrics_are_those_of_one_network_measured_by_hand(chunk, monkeypa
         assert row.zero_fraction == pytest.approx((h == 0).double().mean().item())
         assert row.negative_fraction == pytest.approx((z < 0).double().mean().item())
         assert row.dead_fraction == pytest.approx((h == 0).all(dim=0).double().mean().item())
+        assert row.all_negative_fraction == row.dead_fraction
+        assert row.all_positive_fraction == pytest.approx((z > 0).all(dim=0).double().mean().item())
         assert row.activation_rms == pytest.approx(h.square().mean().sqrt().item())
         assert row.gradient_rms == pytest.approx(z.grad.square().mean().sqrt().item())
         weight = model.get_submodule(f"linear_{i}").weight
@@ -329,6 +348,208 @@ def test_a_killed_unit_is_counted_dead_before_and_after_training():
     assert sorted(set(first.step)) == [0, 40]
     assert (first.dead_fraction >= 1 / 8).all()
     assert (first.query("step == 0").dead_fraction == 1 / 8).all()
+
+
+def shifted_network(activation):
+    """Make networks whose first layer has a unit that is never and one that is always positive."""
+
+    def make(*, seed):
+        model = build(activation=activation)(seed=seed)
+        with torch.no_grad():
+            model.linear_1.bias[2], model.linear_1.bias[5] = -1e3, 1e3
+        return model
+
+    return make
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh"])
+def test_units_that_are_negative_or_positive_for_every_sample_are_counted_whatever_the_activation(activation):
+    runs = training.train(shifted_network(activation), DATASET, seeds=2, lr=0.001, epochs=1, batch_size=BATCH)
+    first = runs.layers.query("layer == 1 and step == 0")
+    assert (first.all_negative_fraction == 1 / 8).all()
+    assert (first.all_positive_fraction == 1 / 8).all()
+    assert (first.dead_fraction == (1 / 8 if activation == "relu" else 0)).all()
+
+
+def test_tracked_units_have_the_share_of_samples_at_which_their_preactivation_is_positive():
+    runs = training.train(
+        build(activation="relu"),
+        DATASET,
+        seeds=(3, 8),
+        lr=RATES,
+        epochs=1,
+        batch_size=BATCH,
+        measure_every=5,
+        track_units=True,
+        dtype=torch.float64,
+    )
+    assert list(runs.units) == ["arm", "lr", "seed", "epoch", "step", "layer", "unit", "positive_fraction"]
+    assert len(runs.units) == 2 * 2 * (8 + 7) * 5
+    model = runs.model(lr=RATES[1], seed=3)
+    z_1 = model.linear_1(DATASET.x_train.double())
+    z_2 = model.linear_2(model.activation_1(z_1))
+    last = runs.units.query("lr == @RATES[1] and seed == 3 and step == 20")
+    for layer, z in [(1, z_1), (2, z_2)]:
+        rows = last[last.layer == layer]
+        assert rows.unit.tolist() == list(range(z.shape[1]))
+        assert rows.positive_fraction.tolist() == pytest.approx((z > 0).double().mean(dim=0).tolist())
+
+
+def test_units_are_tracked_only_where_it_is_asked_for_and_measured():
+    runs = training.train(build(), DATASET, seeds=1, lr=0.1, epochs=1, batch_size=BATCH)
+    assert runs.units.empty
+    with pytest.raises(ValueError, match=r"not tracked; call train\(\.\.\., track_units=True\)"):
+        runs.fates()
+    with pytest.raises(ValueError, match="track_units needs measurements, but measure_every is 0"):
+        training.train(build(), DATASET, measure_every=0, track_units=True)
+
+
+def test_fates_tell_a_unit_that_was_killed_from_one_that_was_then_recycled():
+    def kill(network):
+        networks.kill_units(network.model, 1, [4, 6], x=DATASET.x_train, margin=5.0)
+
+    def recycle(network):
+        networks.recycle_units(network.model, 1, [6], seed=network.seed)
+
+    runs = training.train(
+        dead_network,
+        DATASET,
+        seeds=2,
+        lr=0.001,
+        epochs=2,
+        batch_size=BATCH,
+        measure_every=5,
+        track_units=True,
+        interventions={10: kill, 20: recycle},
+    )
+    fates = runs.fates().query("layer == 1").set_index(["seed", "unit"])
+    for seed in (0, 1):
+        assert fates.fate[seed].tolist() == [
+            {2: "born dead", 4: "died", 6: "revived"}.get(unit, "never dead") for unit in range(8)
+        ]
+        assert fates.deaths[seed].tolist() == [0, 0, 0, 0, 1, 0, 1, 0]
+        assert fates.revivals[seed].tolist() == [0, 0, 0, 0, 0, 0, 1, 0]
+    # A measurement comes before the intervention of its step.
+    shares = runs.units.query("layer == 1 and seed == 0 and unit == 6").set_index("step").positive_fraction
+    assert (shares > 0).to_dict() == {s: s not in (15, 20) for s in range(0, 45, 5)}
+
+
+def test_fates_leave_diverged_runs_out():
+    runs = training.train(
+        build(activation="relu"),
+        DATASET,
+        seeds=2,
+        lr=(0.01, 1e20),
+        epochs=1,
+        batch_size=BATCH,
+        track_units=True,
+    )
+    assert runs.units.query("lr == 1e20 and step == 20").positive_fraction.isna().all()
+    assert runs.fates().lr.unique().tolist() == [0.01]
+    assert len(runs.fates()) == 2 * (8 + 7)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Interventions
+
+
+def change_a_unit(network):
+    """Do something to every kind of number that a network and its optimizer hold, different for each network."""
+    assert not network.model.training or network.step == 30  # the plain loop hands out its own network
+    with torch.no_grad():
+        network.model.linear_1.weight[network.seed % 4] *= 1 + network.lr
+        network.model.linear_2.bias[1] -= network.seed / 10
+        for slot in network.optimizer_state.values():
+            slot["linear_1.weight"][0] *= 0.25
+            slot["linear_2.bias"] *= 0.5
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"momentum": 0.9},
+        {"optimizer": "adam"},
+        {"optimizer": "rmsprop", "momentum": 0.9},
+        {"optimizer": "adamw"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "make", [build(), build(norm="layer", activation="prelu")], ids=["plain", "layer, prelu"]
+)
+def test_weights_equal_a_plain_loop_with_an_intervention_in_the_network_and_its_optimizer(settings, make):
+    assert_equal_to_plain_loops(make, interventions={30: change_a_unit}, **settings)
+
+
+def test_an_intervention_may_change_running_statistics_too():
+    def change(network):
+        change_a_unit(network)
+        network.model.norm_1.running_mean += 0.1
+
+    assert_equal_to_plain_loops(build(norm="batch"), momentum=0.9, interventions={30: change})
+
+
+@pytest.mark.parametrize(
+    ("settings", "slots"),
+    [
+        ({}, []),
+        ({"momentum": 0.9}, ["momentum_buffer"]),
+        ({"optimizer": "adam"}, ["exp_avg", "exp_avg_sq"]),
+        ({"optimizer": "rmsprop"}, ["square_avg"]),
+        ({"optimizer": "rmsprop", "momentum": 0.9}, ["momentum_buffer", "square_avg"]),
+    ],
+    ids=str,
+)
+def test_an_intervention_gets_every_network_once_and_what_its_optimizer_remembers(settings, slots):
+    seen = []
+
+    def look(network):
+        seen.append((network.arm, network.lr, network.seed, network.step))
+        assert sorted(network.optimizer_state) == slots
+        for slot in network.optimizer_state.values():
+            shapes = {name: value.shape for name, value in slot.items()}
+            assert shapes == {name: value.shape for name, value in network.model.named_parameters()}
+
+    arms = {"a": build(), "b": build(hidden=[5])}
+    training.train(
+        arms,
+        DATASET,
+        seeds=SEEDS,
+        lr=RATES,
+        epochs=1,
+        batch_size=BATCH,
+        interventions={0: look, 7: look},
+        **settings,
+    )
+    expected = [(arm, lr, seed, step) for arm in arms for step in (0, 7) for lr in RATES for seed in SEEDS]
+    assert seen == expected
+
+
+def test_an_intervention_that_changes_nothing_leaves_the_training_bit_for_bit():
+    settings = {"seeds": 2, "lr": RATES, "epochs": 2, "batch_size": BATCH, "momentum": 0.9}
+    plain = training.train(build(norm="batch"), DATASET, **settings)
+    looked = training.train(build(norm="batch"), DATASET, interventions={5: lambda network: None}, **settings)
+    pd.testing.assert_frame_equal(plain.history, looked.history, check_exact=True)
+
+
+def cut_a_unit(network):
+    network.model.linear_2 = nn.Linear(8, 6)
+
+
+@pytest.mark.parametrize(
+    ("interventions", "error", "message"),
+    [
+        ({20: print}, ValueError, "between step 0 and step 19, the last but one, but one is at 20"),
+        ({-1: print}, ValueError, "but one is at -1"),
+        ({0.5: print}, TypeError, "keyed by numbers of steps, but one is 0.5"),
+        ({3: "kill"}, TypeError, "intervention at step 3 must be a function .* but is 'kill'"),
+        ({3: cut_a_unit}, ValueError, r"parameter 'linear_2.weight' was of shape \(7, 8\) and is \(6, 8\)"),
+    ],
+)
+def test_interventions_are_checked(interventions, error, message):
+    with pytest.raises(error, match=message):
+        training.train(build(), DATASET, seeds=1, epochs=1, batch_size=BATCH, interventions=interventions)
 
 
 def test_measure_every_gives_rows_by_step():
@@ -422,7 +643,13 @@ def with_history(rows):
     )
     rates = tuple(lr for lr, _ in rows)
     return training.Runs(
-        history=history, layers=pd.DataFrame(), _dataset=DATASET, _stacks={}, _rates=rates, _seeds=(0, 1)
+        history=history,
+        layers=pd.DataFrame(),
+        units=pd.DataFrame(),
+        _dataset=DATASET,
+        _stacks={},
+        _rates=rates,
+        _seeds=(0, 1),
     )
 
 
