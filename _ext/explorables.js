@@ -26,6 +26,30 @@
     }
   }
 
+  const layersOf = (spec) => [spec, ...(spec.layer ?? []).flatMap(layersOf)];
+
+  // On a phone a sentence, or a long row of a legend, would be wider than the chart, which Vega then makes narrower: the
+  // sentence stands above the chart instead, and a legend at the top has two columns.
+  function fitToPhone(spec) {
+    for (const layer of layersOf(spec)) {
+      if (layer.name === "readout") {
+        layer.mark = { ...layer.mark, limit: 1, opacity: 0 };
+      }
+      for (const channel of Object.values(layer.encoding ?? {})) {
+        if (channel.legend?.orient === "top") {
+          channel.legend.columns = 2;
+        }
+      }
+    }
+  }
+
+  // What the chart says, whole, however much of it is drawn.
+  function sentence(view) {
+    const found = (mark) =>
+      mark.name === "readout_marks" ? mark : (mark.items ?? []).map(found).find((inside) => inside);
+    return found(view.scenegraph().root)?.items[0]?.text ?? "";
+  }
+
   async function enliven(figure) {
     await load();
     const picture = figure.querySelector(".explorable-view img");
@@ -33,18 +57,29 @@
     const stage = document.createElement("div");
     stage.className = "explorable-stage";
     picture.after(stage);
+    const words = figure.querySelector(".explorable-words");
+    if (words.checkVisibility()) {
+      fitToPhone(spec);
+    }
     const { view } = await window.vegaEmbed(stage, spec, { actions: false, mode: "vega-lite", renderer: "svg" });
     nameGroups(stage);
+    words.textContent = sentence(view);
     picture.remove();
     figure.classList.add("live");
 
     const said = figure.querySelector(".explorable-said");
-    let waiting;
+    const speak = async () => {
+      await view.runAsync();
+      words.textContent = sentence(view);
+    };
+    let writing, waiting;
     stage.addEventListener("input", () => {
+      clearTimeout(writing);
       clearTimeout(waiting);
+      writing = setTimeout(speak, 50);
       waiting = setTimeout(async () => {
-        await view.runAsync();
-        said.textContent = stage.querySelector(".readout_marks")?.textContent ?? "";
+        await speak();
+        said.textContent = words.textContent;
       }, 500);
     });
   }

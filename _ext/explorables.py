@@ -8,6 +8,7 @@ one file, made by vl-convert when the site is built, and only a page that shows 
 import hashlib
 import html
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -49,13 +50,18 @@ def figure(app: Sphinx, page: str, spec: dict, words: str | list[str]) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(picture, encoding="utf-8")
     height = round(float(picture.split('height="', 1)[1].split('"', 1)[0]))
-    controls = sum("input" in parameter.get("bind", {}) for parameter in spec.get("params", []))
+    controls = [
+        parameter["bind"] for parameter in spec.get("params", []) if "input" in parameter.get("bind", {})
+    ]
+    # On a phone radio buttons stand in three columns, so that the room they take is known before they come.
+    rows = sum(math.ceil(len(bind["options"]) / 3) if bind["input"] == "radio" else 1 for bind in controls)
     up = "../" * page.count("/")
     data = json.dumps(spec | {"width": "container"}, separators=(",", ":"), ensure_ascii=False).replace(
         "</", "<\\/"
     )
     return (
-        f'<figure class="explorable" style="--controls: {controls}; --plot: {height}px">\n'
+        f'<figure class="explorable" style="--controls: {len(controls)}; --rows: {rows}; --plot: {height}px">\n'
+        '<p class="explorable-words" aria-hidden="true"></p>\n'
         f'<div class="explorable-view"><img src="{up}{PICTURES}/{name}" '
         f'alt="{html.escape(words)}"></div>\n'
         f'<p class="explorable-said" aria-live="polite"></p>\n'

@@ -15,7 +15,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, Response, Route
+from playwright.sync_api import Browser, Page, Response, Route, expect
 
 SITE = Path(__file__).parents[1] / "_build" / "html"
 PAGES = sorted(
@@ -27,7 +27,10 @@ CHAPTERS = [page for page in PAGES if re.match(r"chapters/\d\d_", page)]
 FIRST = "chapters/index.html"
 MODES = ("light", "dark")
 LAPTOP, PHONE = 1280, 375
+PATIENCE = 150_000  # milliseconds: on a busy machine pages come late, and that is no fault of theirs
 COMPRESSED = re.compile(r"text/|javascript|json|xml|svg")
+
+expect.set_options(timeout=PATIENCE / 5)
 
 SETTLED = """async () => {
     await window.MathJax?.startup?.promise;
@@ -52,8 +55,9 @@ READ_TO_THE_END = """async () => {
 
 
 def chromium() -> str | None:
-    """Find the browser: $CHROMIUM, or one of the names that it is installed under."""
-    names = [os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"]
+    """Find the browser: $CHROMIUM, or one of the names that it is installed under; first the one without windows."""
+    installed = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    names = (os.environ.get("CHROMIUM", ""), *installed)
     return next((found for name in names if (found := shutil.which(name))), None)
 
 
@@ -145,6 +149,7 @@ class Visitor:
             reduced_motion=motion,
             has_touch=width == PHONE,
         )
+        context.set_default_timeout(PATIENCE)
         visit = Visit(context.new_page())
         self.visits.append(visit)
         visit.watch(self.address)

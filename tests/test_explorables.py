@@ -49,7 +49,7 @@ def come_to(page: Page, number: int = 0) -> Locator:
     """Scroll to an explorable and wait until it is alive."""
     figure = page.locator("figure.explorable").nth(number)
     figure.scroll_into_view_if_needed()
-    expect(figure).to_have_class(re.compile(r"\blive\b"), timeout=30_000)
+    expect(figure).to_have_class(re.compile(r"\blive\b"))
     return figure
 
 
@@ -105,6 +105,20 @@ def test_a_chart_comes_alive_when_the_reader_comes_to_it_and_not_before(visit, p
     inside = figure.evaluate("figure => figure.scrollWidth <= figure.clientWidth + 1")
     assert inside, "the chart is wider than its place"
     assert opened.problems == []
+
+
+@pytest.mark.parametrize(("path", "number"), EACH)
+def test_a_chart_fills_a_phone_and_takes_the_room_that_was_kept_for_it(visit, path, number):
+    figure = come_to(visit(path, width=PHONE).page, number)
+    plot = figure.locator("svg path.background").first.bounding_box()
+    assert plot["width"] > figure.bounding_box()["width"] / 2
+    for part in (".explorable-view", ".explorable-words"):
+        taken, kept = figure.locator(part).evaluate(
+            "part => [part.scrollHeight, parseFloat(getComputedStyle(part).minHeight)]"
+        )
+        assert taken <= kept + 1, part
+    if figure.locator(".readout_marks").count():
+        expect(figure.locator(".explorable-words")).not_to_be_empty()
 
 
 @pytest.mark.parametrize(("path", "number"), EACH)

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import itertools
 import re
 import tomllib
 from pathlib import Path
@@ -154,7 +155,8 @@ def test_the_pins_lie_inside_the_loose_ranges():
     pinned = {normalised(name): version for name, version in pins().items()}
     loose = [line.split("#")[0].strip() for line in text_of("requirements.in").splitlines()]
     loose = [line for line in loose if line and not line.startswith("-")]
-    for requirement in map(Requirement, [*PROJECT["dependencies"], *loose]):
+    optional = itertools.chain.from_iterable(PROJECT["optional-dependencies"].values())
+    for requirement in map(Requirement, [*PROJECT["dependencies"], *optional, *loose]):
         assert requirement.specifier.contains(pinned[normalised(requirement.name)]), str(requirement)
 
 

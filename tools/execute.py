@@ -1,8 +1,8 @@
 """Execute the notebooks of the book and store their outputs: what ``make execute`` runs.
 
-The chapters run in parallel, each in a kernel of its own; then the ledger of claims, which reads their stored
-outputs. A notebook is replaced in one step and only when all of it has run: where a cell raises, the chapter, the
-cell and the traceback are reported, and the file stays as it was.
+The chapters run in parallel, each in a kernel of its own; then the ledger of claims and the remedies at a glance,
+which read their stored outputs. A notebook is replaced in one step and only when all of it has run: where a cell
+raises, the chapter, the cell and the traceback are reported, and the file stays as it was.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 CHAPTERS = Path(__file__).parents[1] / "chapters"
-LEDGER = CHAPTERS / "claims.ipynb"
+GATHERED = [CHAPTERS / "claims.ipynb", CHAPTERS / "remedies.ipynb"]  # made of what the chapters store
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 SECONDS_A_CELL = 600
 # A second thread gains up to two times on a quiet machine, and loses ten times on a busy one: these tensors are small.
@@ -93,9 +93,9 @@ def execute_all(paths: list[Path]) -> int:
 
 
 def main() -> int:
-    """Execute the chapters that the command line names, or all of them, and then the ledger."""
+    """Execute the chapters that the command line names, or all of them, and then the pages made of them."""
     chapters = {path.stem: path for path in sorted(CHAPTERS.glob("[0-9][0-9]_*.ipynb"))}
-    known = [*chapters, LEDGER.stem]
+    known = [*chapters, *(path.stem for path in GATHERED)]
     parser = argparse.ArgumentParser(prog="make execute", description=__doc__.splitlines()[0])
     parser.add_argument(
         "chapter", nargs="*", help="file names without .ipynb; where none is given, all chapters"
@@ -106,7 +106,7 @@ def main() -> int:
             parser.error(f"there is no chapter {name!r}; the chapters are {', '.join(known)}")
     chosen = [chapters[name] for name in names if name in chapters]
     failed = execute_all(chosen) if chosen else 0
-    return min(1, failed + execute_all([LEDGER]))
+    return min(1, failed + execute_all(GATHERED))
 
 
 if __name__ == "__main__":
