@@ -284,6 +284,8 @@ def _box(claim: Claim, verdict: str, checks: tuple[Check, ...]) -> str:
             "",
             f"Verdict: {_badge(verdict)}.",
             "",
+            "Evidence (± is a [tolerance](notation.md), not an interval):",
+            "",
             *(f"- {line}" for line in _evidence(checks)),
             "",
             "</div>",
